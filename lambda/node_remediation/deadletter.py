@@ -1,0 +1,87 @@
+"""The messages of the dead-letter queue: one per node, each a valid input of this system. Pure."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from node_remediation import codes
+from node_remediation.events import own
+from node_remediation.model import Case, Ending, Outcome, Report
+
+_DETAIL_TYPES = {Outcome.FAILED: own.FAILED, Outcome.REFUSED: own.REFUSED}
+# SQS takes no empty string as an attribute's value.
+_NO_CLUSTER = "unknown"
+# A refusal that a redrive brings back stays away this long, or the redrive would chase it round: SQS's longest delay.
+_REFUSED_AGAIN_DELAY = 900
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message for the dead-letter queue: its body, its string attributes and its delay in seconds."""
+
+    body: str
+    attributes: dict[str, str]
+    delay: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where this system runs."""
+
+    account: str
+    region: str
+
+
+def is_reported(ending: Ending) -> bool:
+    """Whether an ending belongs into the dead-letter queue."""
+    return ending.outcome in (Outcome.FAILED, Outcome.REFUSED, Outcome.UNREADABLE)
+
+
+def dead_letter(ending: Ending, *, letter_id: UUID, now: datetime, origin: Origin) -> DeadLetter:
+    """The dead letter of a failed, refused or unreadable case.
+
+    What names no node or no cluster goes in as it came: only the original says what there is to act on.
+    """
+    case, code = ending.case, ending.code or codes.UNREADABLE
+    attributes = {"ClusterName": case.cluster or _NO_CLUSTER, "ErrorCode": code, "Kind": ending.outcome.value}
+    again = case.message.redriven is not None and ending.outcome is not Outcome.FAILED
+    delay = _REFUSED_AGAIN_DELAY if again else 0
+    if case.node is None or case.cluster is None or ending.outcome not in _DETAIL_TYPES:
+        return DeadLetter(case.message.body, attributes, delay)
+    event = {
+        "version": "1",
+        "id": str(letter_id),
+        "source": own.SOURCE,
+        "detail-type": _DETAIL_TYPES[ending.outcome],
+        "time": iso(now),
+        "account": origin.account,
+        "region": origin.region,
+        "resources": [],
+        "detail": {
+            "ClusterName": case.cluster,
+            case.node.kind.value: case.node.id,
+            "ErrorCode": code,
+            "Message": ending.reason,
+            "Retryable": codes.is_retryable(code),
+            "Attempt": case.reading.attempt if isinstance(case.reading, Report) else 1,
+            "Trigger": _trigger(case),
+        },
+    }
+    return DeadLetter(json.dumps(event), attributes, delay)
+
+
+def _trigger(case: Case) -> dict[str, str]:
+    trigger = case.trigger
+    return {
+        "Source": trigger.source,
+        "DetailType": trigger.detail_type,
+        "EventId": trigger.event_id,
+        "Time": trigger.time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "Reason": trigger.reason,
+    }
+
+
+def iso(time: datetime) -> str:
+    """A time as AWS events write it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")

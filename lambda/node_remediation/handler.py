@@ -1,0 +1,122 @@
+"""The function's entry point: builds everything once, takes a batch or one event, and delegates."""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import boto3
+from aws_lambda_powertools import Logger
+from botocore.config import Config
+
+from node_remediation.alarms import CloudWatchAlarms
+from node_remediation.cluster import SageMakerClusters
+from node_remediation.deadletter import Origin
+from node_remediation.inbox import is_batch, message_of_payload, messages_of_batch
+from node_remediation.intake import SqsIntake
+from node_remediation.mail import Redrive
+from node_remediation.model import Handling
+from node_remediation.reboot import SageMakerRebooter
+from node_remediation.remediate import Remediator
+from node_remediation.report import Destinations, QueueAndTopicReporter
+from node_remediation.resolve import Resolver
+from node_remediation.settings import Settings
+from node_remediation.telemetry import LogsAndMetrics
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+    from types_boto3_cloudwatch import CloudWatchClient
+
+# Sending and publishing are safe to send again: a message more is no harm.
+_SAFE = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
+# SageMaker is asked once: a reboot whose answer was lost must not be sent again, and a failed lookup hands back.
+_ONCE = Config(connect_timeout=2, read_timeout=8, retries={"mode": "standard", "total_max_attempts": 1})
+
+
+class HandBackError(Exception):
+    """A direct invocation met passing trouble: the invoker is to try again."""
+
+
+def build(environment: Mapping[str, str]) -> Remediator:
+    """Wire the function from its environment. Raises KeyError for a missing variable, SettingsError for a bad one."""
+    settings = Settings.from_env(environment)
+    session = boto3.Session()
+    sagemaker = session.client("sagemaker", config=_ONCE)
+    sqs = session.client("sqs", config=_SAFE)
+
+    @cache
+    def cloudwatch() -> "CloudWatchClient":
+        return session.client("cloudwatch", config=_SAFE)
+
+    topic_arn = environment["FAILURE_TOPIC_ARN"]
+    _, _, _, region, account, _ = topic_arn.split(":", 5)
+    reporter = QueueAndTopicReporter(
+        sqs=sqs,
+        sns=session.client("sns", config=_SAFE),
+        destinations=Destinations(
+            dead_letter_url=environment["DEAD_LETTER_QUEUE_URL"],
+            topic_arn=topic_arn,
+            redrive=Redrive(environment["DEAD_LETTER_QUEUE_ARN"], environment["INTAKE_QUEUE_ARN"]),
+            origin=Origin(account, region),
+        ),
+        notify_rebooted=settings.notify_rebooted,
+        clock=_now,
+        new_id=uuid4,
+    )
+    return Remediator(
+        settings=settings,
+        resolver=Resolver(
+            settings=settings,
+            clusters=SageMakerClusters(sagemaker, clock=_now),
+            alarms=CloudWatchAlarms(cloudwatch, clock=_now),
+        ),
+        rebooter=SageMakerRebooter(sagemaker, sleep=time.sleep),
+        reporter=reporter,
+        intake=SqsIntake(sqs, queue_url=environment["INTAKE_QUEUE_URL"]),
+        telemetry=LogsAndMetrics(Logger(service="node-remediation")),
+        clock=_now,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+_remediator = build(os.environ)
+
+
+def lambda_handler(event: Any, context: "LambdaContext") -> dict[str, Any]:
+    """Handle a batch of the intake queue (answer: partial batch response) or one event invoked directly (a summary).
+
+    A direct event that must be tried again raises HandBackError, so that Lambda's retries and dead-letter queue apply.
+    """
+
+    def seconds_left() -> float:
+        return context.get_remaining_time_in_millis() / 1000
+
+    if is_batch(event):
+        handling = _remediator.handle(messages_of_batch(event), seconds_left=seconds_left)
+        return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in handling.handed_back]}
+    message = message_of_payload(event, message_id=context.aws_request_id, now=_now())
+    handling = _remediator.handle([message], seconds_left=seconds_left)
+    if handling.handed_back:
+        raise HandBackError(handling.handed_back[message.id])
+    return _summary(handling)
+
+
+def _summary(handling: Handling) -> dict[str, Any]:
+    reports = [
+        {
+            "cluster": ending.case.cluster,
+            "node": ending.case.node.id if ending.case.node else None,
+            "outcome": ending.outcome.value,
+            "code": ending.code,
+            "reason": ending.reason,
+        }
+        for ending in handling.endings
+    ]
+    return {"reports": json.loads(json.dumps(reports))}

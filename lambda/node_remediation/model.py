@@ -1,0 +1,177 @@
+"""The values that travel between reading a report, judging it, rebooting its node and saying how it ended."""
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+# Patterns of the API's ClusterNodeId and ClusterNodeLogicalId shapes (botocore, sagemaker 2017-07-24).
+INSTANCE_ID = re.compile(r"i-[a-f0-9]{8}(?:[a-f0-9]{9})?")
+LOGICAL_ID = re.compile(r"(?=.{1,128}\Z)[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]")
+
+
+class Outcome(StrEnum):
+    """What became of one report; each report has exactly one."""
+
+    REBOOTED = "rebooted"
+    FAILED = "failed"
+    REFUSED = "refused"
+    DEFERRED = "deferred"
+    DUPLICATE = "duplicate"
+    OBSERVED = "observed"
+    CLEARED = "cleared"
+    IGNORED = "ignored"
+    UNREADABLE = "unreadable"
+
+
+class IdKind(StrEnum):
+    """The two kinds of ID that BatchRebootClusterNodes takes, by the name of the field in its answers."""
+
+    NODE_ID = "NodeId"
+    LOGICAL_ID = "NodeLogicalId"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node by the ID that was reported."""
+
+    kind: IdKind
+    id: str
+
+    @property
+    def well_formed(self) -> bool:
+        """Whether the ID matches the API's pattern; one that does not could spoil a whole call, so it is sent alone."""
+        pattern = INSTANCE_ID if self.kind is IdKind.NODE_ID else LOGICAL_ID
+        return pattern.fullmatch(self.id) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """The CloudWatch alarm behind a report; `tags` is None where the event does not carry them."""
+
+    name: str
+    arn: str | None = None
+    tags: tuple[tuple[str, str], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """The event that a report was read from, as people and DLQ messages quote it."""
+
+    source: str
+    detail_type: str
+    event_id: str
+    time: datetime
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One node reported unhealthy (or, with `healthy`, healthy again).
+
+    `cluster` is the name as reported; only with `cluster_is_hyperpod` is it known not to be an EKS cluster's name.
+    `muted` says by what an alarm was muted or suppressed. `attempt` counts from 1; `on_demand` marks what a person
+    asked for: a request or a redriven dead letter.
+    """
+
+    trigger: Trigger
+    node: Node
+    cluster: str | None = None
+    cluster_is_hyperpod: bool = False
+    healthy: bool = False
+    muted: str | None = None
+    repair_action: str | None = None
+    recommendation: str | None = None
+    alarm: Alarm | None = None
+    attempt: int = 1
+    on_demand: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Composite:
+    """A composite alarm's change of state: its nodes are those of the child alarms that caused it."""
+
+    trigger: Trigger
+    alarm: Alarm
+    children: tuple[str, ...]
+    healthy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What reading alone decides: an event that asks for nothing, or that names no node to act on."""
+
+    trigger: Trigger
+    outcome: Outcome
+    reason: str
+    code: str | None = None
+    cluster: str | None = None
+    alarm: Alarm | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of the intake queue, or one direct invocation's payload.
+
+    `receives` counts from 1. `redriven` is the Kind attribute that a dead letter of ours carries.
+    """
+
+    id: str
+    body: str
+    sent: datetime
+    receives: int = 1
+    receipt_handle: str | None = None
+    redriven: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """A reading with the message that it came in; two cases are the same only if they are one object."""
+
+    message: Message
+    reading: Report | Settled
+
+    @property
+    def trigger(self) -> Trigger:
+        return self.reading.trigger
+
+    @property
+    def cluster(self) -> str | None:
+        return self.reading.cluster
+
+    @property
+    def node(self) -> Node | None:
+        return self.reading.node if isinstance(self.reading, Report) else None
+
+    @property
+    def healthy(self) -> bool:
+        """Whether all that this says is that a node is well again."""
+        reading = self.reading
+        return reading.healthy if isinstance(reading, Report) else reading.outcome is Outcome.CLEARED
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The outcome of a case; `code` and `reason` hold the API's own words where the API spoke."""
+
+    case: Case
+    outcome: Outcome
+    reason: str
+    code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TryAgain:
+    """A case that passed trouble kept from its outcome: its message goes back to the queue if it may."""
+
+    case: Case
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Handling:
+    """What one batch came to: an ending per case that is over, and the messages that come again, with why."""
+
+    endings: tuple[Ending, ...] = ()
+    handed_back: dict[str, str] = field(default_factory=dict)

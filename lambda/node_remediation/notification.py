@@ -1,0 +1,109 @@
+"""The topic's messages: JSON for machines, plain text for people, one per cluster and batch. Pure."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from node_remediation.deadletter import iso
+from node_remediation.mail import Frame, mail_text
+from node_remediation.model import Ending, IdKind, Outcome
+
+# SNS takes 262,144 bytes with the attributes; what is left over here is for them and for the wrapping.
+MOST_BYTES = 240_000
+# SNS wants the subject of an e-mail under 100 characters, printable ASCII, without line breaks.
+_LONGEST_SUBJECT = 99
+# An attribute holds at most 256 bytes here; a longer cluster name is no cluster's.
+_LONGEST_ATTRIBUTE = 256
+
+_LISTS = ("Failed", "FailedNodeLogicalIds", "Refused", "Rebooted", "Observed", "Recovered")
+# The most pressing kind names a message that has several.
+_KINDS = (Outcome.FAILED, Outcome.REFUSED, Outcome.UNREADABLE, Outcome.REBOOTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """A message for the topic: subject, JSON for machines, text for e-mail, and the attributes that filters match."""
+
+    subject: str
+    json: str
+    text: str
+    cluster: str
+    kind: str
+    error_codes: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        """The body to publish with MessageStructure json: each protocol gets its own form."""
+        return json.dumps({"default": self.json, "email": self.text})
+
+    @property
+    def size(self) -> int:
+        return len(self.message)  # ASCII only, so characters are bytes
+
+
+def notify(endings: Sequence[Ending], frame: Frame) -> list[tuple[Notification, Sequence[Ending]]]:
+    """The messages for one cluster's endings, each with those it tells of; several where one is too long for SNS."""
+    notification = _compose(endings, frame, longest=None)
+    if notification.size <= MOST_BYTES:
+        return [(notification, endings)]
+    if len(endings) == 1:  # an entry alone is too long: people get its beginning, the dead letter has it whole
+        return [(_compose(endings, frame, longest=MOST_BYTES // 20), endings)]
+    middle = len(endings) // 2
+    return [part for half in (endings[:middle], endings[middle:]) for part in notify(half, frame)]
+
+
+def _compose(endings: Sequence[Ending], frame: Frame, *, longest: int | None) -> Notification:
+    cluster = endings[0].case.cluster
+    kinds = [kind for kind in _KINDS if any(ending.outcome is kind for ending in endings)]
+    return Notification(
+        subject=_subject(endings, kinds, cluster),
+        json=json.dumps(_machine_body(endings, frame, longest)),
+        text=mail_text(endings, kinds, frame, longest=longest),
+        cluster=(cluster or "unknown")[:_LONGEST_ATTRIBUTE],
+        kind=kinds[0].value,
+        error_codes=tuple(dict.fromkeys(ending.code for ending in endings if ending.code)),
+    )
+
+
+def _machine_body(endings: Sequence[Ending], frame: Frame, longest: int | None) -> dict[str, object]:
+    lists: dict[str, list[dict[str, str]]] = {name: [] for name in _LISTS}
+    for ending in endings:
+        lists.setdefault(_list_of(ending), []).append(_entry(ending, longest))
+    return {
+        "ClusterName": endings[0].case.cluster,
+        "AccountId": frame.origin.account,
+        "Region": frame.origin.region,
+        "Time": iso(frame.now),
+        **lists,
+    }
+
+
+def _list_of(ending: Ending) -> str:
+    if ending.outcome is Outcome.FAILED:
+        node = ending.case.node
+        return "FailedNodeLogicalIds" if node and node.kind is IdKind.LOGICAL_ID else "Failed"
+    return ending.outcome.value.capitalize()
+
+
+def _entry(ending: Ending, longest: int | None) -> dict[str, str]:
+    """An entry in the API's shape: the ID under its kind, ErrorCode and Message; a success has no code."""
+    node = ending.case.node
+    entry = {node.kind.value: node.id[:longest]} if node else {}
+    if ending.code:
+        entry["ErrorCode"] = ending.code
+    return entry | {"Message": ending.reason[:longest]}
+
+
+def _subject(endings: Sequence[Ending], kinds: Sequence[Outcome], cluster: str | None) -> str:
+    counts = [(kind, sum(ending.outcome is kind for ending in endings)) for kind in kinds]
+    words = {
+        Outcome.FAILED: "not rebooted",
+        Outcome.REFUSED: "refused",
+        Outcome.UNREADABLE: "unreadable",
+        Outcome.REBOOTED: "rebooting",
+    }
+    summary = ", ".join(f"{count} {words[kind]}" for kind, count in counts)
+    name = (cluster or "cluster unknown").encode("ascii", "replace").decode()
+    name = "".join(character if character.isprintable() else "?" for character in name)
+    room = _LONGEST_SUBJECT - len(f"HyperPod : {summary}")
+    return f"HyperPod {name if len(name) <= room else name[: room - 3] + '...'}: {summary}"

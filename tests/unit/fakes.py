@@ -1,0 +1,199 @@
+"""Stand-ins for the edges, and makers of the values that tests are about."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from node_remediation.awserrors import CallError, Meaning
+from node_remediation.lookup import LookupFailedError
+from node_remediation.model import Ending, Handling, Message, Node
+from node_remediation.reboot import Answer, Answers, Result
+from node_remediation.remediate import Remediator
+from node_remediation.resolve import Resolver
+from node_remediation.settings import Settings
+
+NOW = datetime(2026, 11, 23, 2, 14, 7, tzinfo=UTC)
+SAMPLES = Path(__file__).parents[1] / "samples"
+
+
+def sample(name: str) -> dict[str, Any]:
+    """A documented payload, by its file name without `.documented.json`."""
+    event: dict[str, Any] = json.loads((SAMPLES / f"{name}.documented.json").read_text())
+    return event
+
+
+def unmuted(event: dict[str, Any]) -> dict[str, Any]:
+    """The documented samples show every field at once; a node is only acted on when nothing mutes the alarm."""
+    event["detail"].pop("muteDetail", None)
+    event["detail"]["state"].pop("actionsSuppressedBy", None)
+    return event
+
+
+def instance_id(number: int) -> str:
+    return f"i-{number:017x}"
+
+
+def health_event(
+    node: str = instance_id(1), cluster: str = "ml-a", status: str = "Unhealthy", **extra: Any
+) -> dict[str, Any]:
+    """A node health event as EventBridge delivers it."""
+    return {
+        "version": "0",
+        "id": extra.pop("id", f"event-{node}"),
+        "source": "aws.sagemaker",
+        "detail-type": "SageMaker HyperPod Cluster Node Health Event",
+        "account": "111122223333",
+        "region": "us-west-2",
+        "time": extra.pop("time", NOW.isoformat()),
+        "resources": [],
+        "detail": {
+            "ClusterName": cluster,
+            "InstanceId": node,
+            "HealthSummary": {"HealthStatus": status, "HealthStatusReason": "Xid 79", "RepairAction": "None"},
+        },
+    } | extra
+
+
+def request(*nodes: str, cluster: str | None = "ml-a", logical: Iterable[str] = (), **extra: Any) -> dict[str, Any]:
+    """An operator's request."""
+    return {
+        "version": "1",
+        "id": "request-1",
+        "source": "hyperpod.node-remediation",
+        "detail-type": "HyperPod Node Reboot Requested",
+        "time": NOW.isoformat(),
+        "detail": {"ClusterName": cluster, "NodeIds": list(nodes), "NodeLogicalIds": list(logical), "Reason": "drill"},
+    } | extra
+
+
+def message(body: object, *, id: str = "m-1", receives: int = 1, redriven: str | None = None) -> Message:  # noqa: A002
+    """A message of the intake queue; a body that is no string is written as JSON."""
+    text = body if isinstance(body, str) else json.dumps(body)
+    return Message(id=id, body=text, sent=NOW, receives=receives, receipt_handle=f"handle-{id}", redriven=redriven)
+
+
+@dataclass
+class FakeClusters:
+    """HyperPod clusters by EKS name; every other name is HyperPod's own, unless `error` is set."""
+
+    eks: Mapping[str, str] = field(default_factory=dict)
+    error: CallError | None = None
+    asked: list[str] = field(default_factory=list)
+
+    def hyperpod_name(self, name: str) -> str:
+        self.asked.append(name)
+        if self.error:
+            raise LookupFailedError(self.error)
+        return self.eks.get(name, name)
+
+
+@dataclass
+class FakeAlarms:
+    """Alarms as DescribeAlarms answers them, and tags by ARN."""
+
+    alarms: Sequence[Mapping[str, Any]] = ()
+    tags_of: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    error: CallError | None = None
+    asked: list[object] = field(default_factory=list)
+
+    def describe(self, names: Sequence[str]) -> list[Mapping[str, Any]]:
+        self.asked.append(list(names))
+        if self.error:
+            raise LookupFailedError(self.error)
+        return [alarm for alarm in self.alarms if alarm["AlarmName"] in names]
+
+    def tags(self, arn: str) -> Mapping[str, str]:
+        self.asked.append(arn)
+        if self.error:
+            raise LookupFailedError(self.error)
+        return self.tags_of.get(arn, {})
+
+
+@dataclass
+class FakeRebooter:
+    """Starts every reboot, unless `answer` says otherwise for a node; keeps what it was asked."""
+
+    answer: Callable[[str, Node], Answer | None] = lambda _cluster, _node: None
+    calls: list[tuple[str, tuple[Node, ...]]] = field(default_factory=list)
+
+    def reboot(self, cluster: str, nodes: Sequence[Node], *, may_call: Callable[[], bool]) -> Answers:
+        if not may_call():
+            return Answers([Answer(node, Result.NOT_CALLED, "DeadlineExceeded", "late") for node in nodes])
+        self.calls.append((cluster, tuple(nodes)))
+        return Answers([self.answer(cluster, node) or Answer(node, Result.REBOOTED) for node in nodes], [len(nodes)])
+
+    @property
+    def rebooted(self) -> list[str]:
+        return [node.id for _, nodes in self.calls for node in nodes]
+
+
+@dataclass
+class FakeReporter:
+    """Keeps what it is to report; `broken` says which endings do not arrive."""
+
+    broken: Callable[[Ending], bool] = lambda _ending: False
+    reported: list[Ending] = field(default_factory=list)
+
+    def report(self, endings: Sequence[Ending]) -> dict[Ending, str]:
+        missed = {ending: "topic: down" for ending in endings if self.broken(ending)}
+        self.reported += [ending for ending in endings if ending not in missed]
+        return missed
+
+
+@dataclass
+class FakeIntake:
+    """Keeps which messages come again."""
+
+    again: list[str] = field(default_factory=list)
+
+    def come_again(self, messages: Sequence[Message]) -> str | None:
+        self.again += [each.id for each in messages]
+        return None
+
+
+@dataclass
+class FakeTelemetry:
+    """Keeps what is recorded."""
+
+    handlings: list[Handling] = field(default_factory=list)
+    sizes: list[tuple[str, int]] = field(default_factory=list)
+
+    def record(
+        self, handling: Handling, *, nodes_per_call: Sequence[tuple[str, int]], now: datetime, trouble: str | None
+    ) -> None:
+        self.handlings.append(handling)
+        self.sizes += nodes_per_call
+
+
+@dataclass
+class World:
+    """A Remediator with fakes all round it."""
+
+    settings: Settings = field(default_factory=Settings)
+    clusters: FakeClusters = field(default_factory=FakeClusters)
+    alarms: FakeAlarms = field(default_factory=FakeAlarms)
+    rebooter: FakeRebooter = field(default_factory=FakeRebooter)
+    reporter: FakeReporter = field(default_factory=FakeReporter)
+    intake: FakeIntake = field(default_factory=FakeIntake)
+    telemetry: FakeTelemetry = field(default_factory=FakeTelemetry)
+    seconds_left: float = 60.0
+
+    def handle(self, *messages: Message) -> Handling:
+        remediator = Remediator(
+            settings=self.settings,
+            resolver=Resolver(settings=self.settings, clusters=self.clusters, alarms=self.alarms),
+            rebooter=self.rebooter,
+            reporter=self.reporter,
+            intake=self.intake,
+            telemetry=self.telemetry,
+            clock=lambda: NOW + timedelta(seconds=30),
+        )
+        return remediator.handle(messages, seconds_left=lambda: self.seconds_left)
+
+
+THROTTLED = CallError(Meaning.THROTTLED, "ThrottlingException", "Rate exceeded")
+DENIED = CallError(Meaning.REJECTED, "AccessDeniedException", "not authorized")
+NOT_FOUND = CallError(Meaning.REJECTED, "ResourceNotFound", "Cluster not found")
