@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 _TAGS_REMEMBERED_FOR = timedelta(minutes=5)
 # DescribeAlarms takes at most 100 AlarmNames (API reference).
 _MOST_NAMES = 100
+# An alarm that was deleted since it changed has no tags any more (declared by ListTagsForResource).
+_GONE = frozenset({"ResourceNotFound", "ResourceNotFoundException"})
 
 
 class Alarms(Protocol):
@@ -30,7 +32,7 @@ class CloudWatchAlarms:
 
     def __init__(self, client: Callable[[], "CloudWatchClient"], *, clock: Callable[[], datetime]) -> None:
         self._client = client
-        self._tags: Cache[Mapping[str, str]] = Cache(age=_TAGS_REMEMBERED_FOR, clock=clock)
+        self._tags: Cache[Mapping[str, str]] = Cache(clock)
 
     def describe(self, names: Sequence[str]) -> list[Mapping[str, Any]]:
         found: list[Mapping[str, Any]] = []
@@ -47,11 +49,17 @@ class CloudWatchAlarms:
         return found
 
     def tags(self, arn: str) -> Mapping[str, str]:
-        return self._tags.get(arn, lambda: self._find_tags(arn))
+        remembered = self._tags.recall(arn)
+        return (
+            self._tags.remember(arn, self._find_tags(arn), _TAGS_REMEMBERED_FOR) if remembered is None else remembered
+        )
 
     def _find_tags(self, arn: str) -> Mapping[str, str]:
         try:
             answer = self._client().list_tags_for_resource(ResourceARN=arn)
         except awserrors.CALL_ERRORS as error:
-            raise LookupFailedError(awserrors.read(error)) from error
+            read = awserrors.read(error)
+            if read.code in _GONE:
+                return {}
+            raise LookupFailedError(read) from error
         return {tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])}

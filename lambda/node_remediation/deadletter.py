@@ -1,6 +1,7 @@
 """The messages of the dead-letter queue: one per node, each a valid input of this system. Pure."""
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -12,6 +13,10 @@ from node_remediation.model import Case, Ending, Outcome, Report
 _DETAIL_TYPES = {Outcome.FAILED: own.FAILED, Outcome.REFUSED: own.REFUSED}
 # SQS takes no empty string as an attribute's value.
 _NO_CLUSTER = "unknown"
+# What SQS and SNS do not take in an attribute (SendMessage, API reference): one such would spoil a whole batch call.
+_NOT_SENDABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# An attribute holds at most this many characters here; a longer cluster name is no cluster's.
+_LONGEST_ATTRIBUTE = 256
 # A refusal that a redrive brings back stays away this long, or the redrive would chase it round: SQS's longest delay.
 _REFUSED_AGAIN_DELAY = 900
 
@@ -44,7 +49,11 @@ def dead_letter(ending: Ending, *, letter_id: UUID, now: datetime, origin: Origi
     What names no node or no cluster goes in as it came: only the original says what there is to act on.
     """
     case, code = ending.case, ending.code or codes.UNREADABLE
-    attributes = {"ClusterName": case.cluster or _NO_CLUSTER, "ErrorCode": code, "Kind": ending.outcome.value}
+    attributes = {
+        "ClusterName": attribute(case.cluster or _NO_CLUSTER),
+        "ErrorCode": attribute(code),
+        "Kind": ending.outcome.value,
+    }
     again = case.message.redriven is not None and ending.outcome is not Outcome.FAILED
     delay = _REFUSED_AGAIN_DELAY if again else 0
     if case.node is None or case.cluster is None or ending.outcome not in _DETAIL_TYPES:
@@ -80,6 +89,11 @@ def _trigger(case: Case) -> dict[str, str]:
         "Time": trigger.time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "Reason": trigger.reason,
     }
+
+
+def attribute(value: str) -> str:
+    """The value as an attribute of a message can hold it."""
+    return _NOT_SENDABLE.sub("?", value)[:_LONGEST_ATTRIBUTE]
 
 
 def iso(time: datetime) -> str:

@@ -1,4 +1,4 @@
-"""What a lookup at AWS can come to, and a small cache with an age limit."""
+"""What a lookup at AWS can come to, and a small cache with age limits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,17 +25,17 @@ class _Entry(Generic[Value]):
 
 
 class Cache(Generic[Value]):
-    """Values that a warm function remembers for `age`."""
+    """Values that a warm function remembers, each for an age of its own."""
 
-    def __init__(self, *, age: timedelta, clock: Callable[[], datetime]) -> None:
-        self._age = age
+    def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
         self._entries: dict[str, _Entry[Value]] = {}
 
-    def get(self, key: str, find: Callable[[], Value]) -> Value:
-        """The value for `key`: remembered, or found now; what `find` raises is not remembered."""
-        now = self._clock()
+    def recall(self, key: str) -> Value | None:
+        """The value that is remembered for `key`; None if there is none, or it is too old."""
         entry = self._entries.get(key)
-        if entry is None or entry.until <= now:
-            entry = self._entries[key] = _Entry(find(), now + self._age)
-        return entry.value
+        return entry.value if entry and entry.until > self._clock() else None
+
+    def remember(self, key: str, value: Value, age: timedelta) -> Value:
+        self._entries[key] = _Entry(value, self._clock() + age)
+        return value

@@ -50,7 +50,7 @@ class Frame:
 
 def mail_text(endings: Sequence[Ending], kinds: Sequence[Outcome], frame: Frame, *, longest: int | None) -> str:
     """The text for one cluster's endings; what AWS or an event said is cut at `longest` characters, if given."""
-    cluster = endings[0].case.cluster or "(not known)"
+    cluster = (endings[0].case.cluster or "(not known)")[:longest]
     where = f"HyperPod cluster {cluster}, account {frame.origin.account}, {frame.origin.region}"
     parts = [f"{where}\n{frame.now:%Y-%m-%d %H:%M:%S} UTC"]
     parts += [_section([ending for ending in endings if ending.outcome is kind], kind, longest) for kind in kinds]
@@ -76,7 +76,7 @@ def _paragraph(ending: Ending, longest: int | None) -> str:
     lines = [f"  {node}  {ending.code or ''}".rstrip(), _wrapped(ending.reason[:longest])]
     if trigger.detail_type:
         why = f"Reported {trigger.time:%Y-%m-%d %H:%M:%S} UTC by {trigger.detail_type}"
-        lines.append(_wrapped(f"{why}: {trigger.reason}"[:longest] if trigger.reason else why))
+        lines.append(_wrapped((f"{why}: {trigger.reason}" if trigger.reason else why)[:longest]))
     recommendation = case.reading.recommendation if isinstance(case.reading, Report) else None
     if recommendation:
         lines.append(_wrapped(f'HyperPod recommends: "{recommendation}"'[:longest]))

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from node_remediation.deadletter import iso
+from node_remediation.deadletter import attribute, iso
 from node_remediation.mail import Frame, mail_text
 from node_remediation.model import Ending, IdKind, Outcome
 
@@ -12,8 +12,6 @@ from node_remediation.model import Ending, IdKind, Outcome
 MOST_BYTES = 240_000
 # SNS wants the subject of an e-mail under 100 characters, printable ASCII, without line breaks.
 _LONGEST_SUBJECT = 99
-# An attribute holds at most 256 bytes here; a longer cluster name is no cluster's.
-_LONGEST_ATTRIBUTE = 256
 
 _LISTS = ("Failed", "FailedNodeLogicalIds", "Refused", "Rebooted", "Observed", "Recovered")
 # The most pressing kind names a message that has several.
@@ -44,10 +42,12 @@ class Notification:
 def notify(endings: Sequence[Ending], frame: Frame) -> list[tuple[Notification, Sequence[Ending]]]:
     """The messages for one cluster's endings, each with those it tells of; several where one is too long for SNS."""
     notification = _compose(endings, frame, longest=None)
-    if notification.size <= MOST_BYTES:
+    longest = MOST_BYTES // 20
+    while notification.size > MOST_BYTES and len(endings) == 1 and longest:
+        # An entry alone is too long: people get its beginning, the dead letter has it whole.
+        notification, longest = _compose(endings, frame, longest=longest), longest // 2
+    if notification.size <= MOST_BYTES or len(endings) == 1:
         return [(notification, endings)]
-    if len(endings) == 1:  # an entry alone is too long: people get its beginning, the dead letter has it whole
-        return [(_compose(endings, frame, longest=MOST_BYTES // 20), endings)]
     middle = len(endings) // 2
     return [part for half in (endings[:middle], endings[middle:]) for part in notify(half, frame)]
 
@@ -59,7 +59,7 @@ def _compose(endings: Sequence[Ending], frame: Frame, *, longest: int | None) ->
         subject=_subject(endings, kinds, cluster),
         json=json.dumps(_machine_body(endings, frame, longest)),
         text=mail_text(endings, kinds, frame, longest=longest),
-        cluster=(cluster or "unknown")[:_LONGEST_ATTRIBUTE],
+        cluster=attribute(cluster or "unknown"),
         kind=kinds[0].value,
         error_codes=tuple(dict.fromkeys(ending.code for ending in endings if ending.code)),
     )
@@ -69,8 +69,9 @@ def _machine_body(endings: Sequence[Ending], frame: Frame, longest: int | None) 
     lists: dict[str, list[dict[str, str]]] = {name: [] for name in _LISTS}
     for ending in endings:
         lists.setdefault(_list_of(ending), []).append(_entry(ending, longest))
+    cluster = endings[0].case.cluster
     return {
-        "ClusterName": endings[0].case.cluster,
+        "ClusterName": cluster and cluster[:longest],
         "AccountId": frame.origin.account,
         "Region": frame.origin.region,
         "Time": iso(frame.now),

@@ -74,11 +74,11 @@ class QueueAndTopicReporter:
         return is_reported(ending) or (ending.outcome is Outcome.REBOOTED and self._notify_rebooted)
 
     def _send_letters(self, endings: Sequence[Ending]) -> dict[Ending, str]:
-        by_letter: dict[str, tuple[DeadLetter, list[Ending]]] = {}
+        by_letter: dict[tuple[str, str], tuple[DeadLetter, list[Ending]]] = {}
         for ending in endings:
             letter = dead_letter(ending, letter_id=self._new_id(), now=self._clock(), origin=self._to.origin)
             # A message that goes in as it came goes in once, however many of its nodes there are to report.
-            by_letter.setdefault(letter.body, (letter, []))[1].append(ending)
+            by_letter.setdefault((ending.case.message.id, letter.body), (letter, []))[1].append(ending)
         groups = list(by_letter.values())
         sizes = [len(letter.body.encode()) + _ATTRIBUTE_BYTES for letter, _ in groups]
         missed = _in_batches(groups, sizes, _MOST_SQS_BYTES, self._send_batch)

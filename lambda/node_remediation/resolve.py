@@ -86,7 +86,7 @@ class Resolver:
         found: dict[str, Mapping[str, Any]] = {}
         seen: set[str] = set()
         for _ in range(_DEEPEST):
-            names = [arn.rsplit(":alarm:", 1)[-1] for arn in arns if arn not in seen]
+            names = list(dict.fromkeys(arn.split(":alarm:", 1)[-1] for arn in arns if arn not in seen))
             if not names:
                 break
             seen.update(arns)

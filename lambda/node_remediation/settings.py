@@ -137,7 +137,7 @@ def _read_tag(value: object) -> ClusterTag:
     return ClusterTag(key=match[1], value=match[2])
 
 
-_NAME = r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}"
+_NAME = r"(?=.{1,63}$)[A-Za-z0-9](-*[A-Za-z0-9])*"
 _PATTERNS = _list_of(_text(r"[A-Za-z0-9*-]{1,63}"), 'HyperPod cluster names, "*" standing for any part', least=1)
 _CLUSTER = _optional(Kind(_text(_NAME), "a HyperPod cluster name"))
 # A prefix becomes part of ARN patterns in IAM, where these characters would mean more than themselves.

@@ -71,14 +71,15 @@ def _cluster(ending: Ending) -> str:
 def _put_cluster(cluster: str, endings: Sequence[Ending], sizes: Sequence[int], now: datetime) -> None:
     metrics = EphemeralMetrics(namespace=METRICS_NAMESPACE)
     metrics.add_dimension("Cluster", cluster)
-    if endings:
-        metrics.add_metric("Reports", MetricUnit.Count, len(endings))
-    for outcome, count in Counter(ending.outcome for ending in endings).items():
-        metrics.add_metric(outcome.value.capitalize(), MetricUnit.Count, count)
+    # Long lists first: Powertools writes every 100 values by itself, and warns where nothing is left to flush.
     for size in sizes:
         metrics.add_metric("NodesPerCall", MetricUnit.Count, size)
     for age in _ages(endings, now):
         metrics.add_metric("ReportAge", MetricUnit.Seconds, age)
+    if endings:
+        metrics.add_metric("Reports", MetricUnit.Count, len(endings))
+    for outcome, count in Counter(ending.outcome for ending in endings).items():
+        metrics.add_metric(outcome.value.capitalize(), MetricUnit.Count, count)
     metrics.flush_metrics()
     codes = Counter(ending.code for ending in endings if ending.outcome is Outcome.FAILED and ending.code)
     for code, count in codes.items():

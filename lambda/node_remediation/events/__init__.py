@@ -56,6 +56,10 @@ def _object(body: str, what: str) -> dict[str, Any]:
     return value
 
 
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+
+
 def _read_event(event: dict[str, Any], envelope_id: str, sent: datetime) -> Sequence[Reading]:
     if isinstance(event.get("alarmData"), dict):
         return alarm.read_lambda_action(event, sent)
@@ -70,7 +74,7 @@ def _read_event(event: dict[str, Any], envelope_id: str, sent: datetime) -> Sequ
         event_id=text(event, "id") or envelope_id,
         time=read_time(event.get("time")) or sent,
         detail=event.get("detail"),
-        resources=tuple(item for item in event.get("resources") or () if isinstance(item, str)),
+        resources=_texts(event.get("resources")),
     )
     parser = _PARSERS.get((source, detail_type))
     if parser is None:

@@ -1,0 +1,58 @@
+"""The alarm that says that dead letters are waiting for a person."""
+
+from aws_cdk import ArnFormat, Duration, Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+from node_remediation.settings import Settings, SettingsError
+
+
+def dead_letter_alarm_name(stack: Stack) -> str:
+    return f"{stack.stack_name}-dead-letters"
+
+
+def dead_letter_alarm_arn(stack: Stack) -> str:
+    """Made of the name, so that what the alarm depends on (key, topic) can name it."""
+    return stack.format_arn(
+        service="cloudwatch",
+        resource="alarm",
+        resource_name=dead_letter_alarm_name(stack),
+        arn_format=ArnFormat.COLON_RESOURCE_NAME,
+    )
+
+
+def refuse_own_alarms(settings: Settings, stack: Stack) -> None:
+    """Raises SettingsError if our alarm would come in as a report: it names no node, so each would be a dead letter."""
+    name = dead_letter_alarm_name(stack)
+    for prefix in settings.alarm_name_prefixes:
+        if name.startswith(prefix):
+            raise SettingsError(
+                "alarm_name_prefixes", f'takes no prefix of this stack\'s own alarm "{name}": "{prefix}"'
+            )
+
+
+class DeadLetterAlarm(Construct):
+    """Rings through the topic while the dead letters hold anything."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, dead_letters: sqs.IQueue, topic: sns.ITopic, what_to_do: str
+    ) -> None:
+        super().__init__(scope, construct_id)
+        depth = dead_letters.metric_approximate_number_of_messages_visible(
+            period=Duration.minutes(1), statistic="Maximum"
+        )
+        alarm = cloudwatch.Alarm(
+            self,
+            "Alarm",
+            alarm_name=dead_letter_alarm_name(Stack.of(self)),
+            alarm_description=what_to_do,
+            metric=depth,
+            threshold=1,
+            evaluation_periods=1,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            # A queue that nobody uses for hours stops sending its metric.
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
+        alarm.add_alarm_action(actions.SnsAction(topic))

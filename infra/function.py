@@ -1,0 +1,92 @@
+"""The function, what feeds it and what may invoke it."""
+
+from pathlib import Path
+
+from aws_cdk import Acknowledgment, Duration, Stack, Validations
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+from node_remediation.settings import FUNCTION_TIMEOUT, Settings
+
+from infra.queues import Queues
+from infra.role import alarm_arns
+
+
+class RemediationFunction(Construct):
+    """The function from a built asset, reading the intake queue; what a direct invocation fails on is a dead letter."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        asset: Path,
+        role: iam.IRole,
+        queues: Queues,
+        topic: sns.ITopic,
+        log_group: logs.ILogGroup,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.function = lambda_.Function(
+            self,
+            "Function",
+            description="Reboots HyperPod nodes that are reported unhealthy",
+            runtime=lambda_.Runtime.PYTHON_3_13,
+            architecture=lambda_.Architecture.ARM_64,
+            code=lambda_.Code.from_asset(str(asset)),
+            handler="node_remediation.handler.lambda_handler",
+            timeout=Duration.seconds(int(FUNCTION_TIMEOUT.total_seconds())),
+            # It needs under 200 MB; the CPU that comes with memory is what a cold start waits for.
+            memory_size=512,
+            role=role,
+            log_group=log_group,
+            environment=_environment(settings, queues, topic),
+            dead_letter_queue=queues.dead_letters,
+            retry_attempts=2,
+        )
+        Validations.of(self.function).acknowledge(
+            Acknowledgment(
+                id="AwsSolutions-L1", reason="3.13 is supported until 2029; the asset's .pyc and tests are for it alone"
+            )
+        )
+        self._read(queues, settings)
+        self._invoked_by_alarms(settings)
+
+    def _read(self, queues: Queues, settings: Settings) -> None:
+        lambda_.EventSourceMapping(
+            self,
+            "Intake",
+            target=self.function,
+            event_source_arn=queues.intake.queue_arn,
+            batch_size=settings.batch_size,
+            max_batching_window=Duration.seconds(int(settings.batch_window.total_seconds())),
+            max_concurrency=settings.max_concurrency,
+            report_batch_item_failures=True,
+        )
+
+    def _invoked_by_alarms(self, settings: Settings) -> None:
+        prefixes = settings.alarm_name_prefixes
+        for prefix, arn in zip(prefixes, alarm_arns(self, prefixes), strict=True):
+            lambda_.CfnPermission(
+                self,
+                f"Alarms {prefix}",
+                action="lambda:InvokeFunction",
+                function_name=self.function.function_arn,
+                principal="lambda.alarms.cloudwatch.amazonaws.com",
+                source_account=Stack.of(self).account,
+                source_arn=arn,
+            )
+
+
+def _environment(settings: Settings, queues: Queues, topic: sns.ITopic) -> dict[str, str]:
+    return {
+        **settings.to_env(),
+        "INTAKE_QUEUE_URL": queues.intake.queue_url,
+        "INTAKE_QUEUE_ARN": queues.intake.queue_arn,
+        "DEAD_LETTER_QUEUE_URL": queues.dead_letters.queue_url,
+        "DEAD_LETTER_QUEUE_ARN": queues.dead_letters.queue_arn,
+        "FAILURE_TOPIC_ARN": topic.topic_arn,
+    }

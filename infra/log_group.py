@@ -1,0 +1,19 @@
+"""Where the function's log goes."""
+
+from typing import cast
+
+from aws_cdk import RemovalPolicy
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+from node_remediation.settings import Settings
+
+
+class FunctionLogs(Construct):
+    """A log group of the stack's own, so that its retention is set before the first line and it goes with the stack."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, settings: Settings) -> None:
+        super().__init__(scope, construct_id)
+        self.log_group = logs.LogGroup(self, "LogGroup", removal_policy=RemovalPolicy.DESTROY)
+        # The L2 construct takes names (THREE_MONTHS) where the setting, like CloudWatch Logs, takes days.
+        resource = cast("logs.CfnLogGroup", self.log_group.node.default_child)
+        resource.retention_in_days = settings.log_retention_days

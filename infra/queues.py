@@ -1,0 +1,54 @@
+"""The intake queue, which everything comes in through, and the dead letters, which everything failed goes to."""
+
+from collections.abc import Sequence
+
+from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+from node_remediation.settings import FUNCTION_TIMEOUT, MAX_RECEIVES, Settings
+
+VISIBILITY_PER_TIMEOUT = 6  # AWS's advice for queues that feed functions: room for retries while throttled
+
+
+class Queues(Construct):
+    """Two encrypted queues that accept TLS only and messages from nobody but the account, until someone is let in."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, key: kms.IKey) -> None:
+        super().__init__(scope, construct_id)
+        # No redrive-allow policy: naming the intake queue here would make the two depend on each other.
+        self.dead_letters = self._queue("DeadLetters", key=key, retention_period=Duration.days(14))
+        visibility = VISIBILITY_PER_TIMEOUT * FUNCTION_TIMEOUT + settings.batch_window
+        self.intake = self._queue(
+            "Intake",
+            key=key,
+            retention_period=Duration.days(4),
+            visibility_timeout=Duration.seconds(int(visibility.total_seconds())),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=MAX_RECEIVES),
+        )
+
+    def _queue(self, construct_id: str, *, key: kms.IKey, **properties: object) -> sqs.Queue:
+        return sqs.Queue(
+            self,
+            construct_id,
+            encryption=sqs.QueueEncryption.KMS,
+            encryption_master_key=key,
+            enforce_ssl=True,
+            removal_policy=RemovalPolicy.DESTROY,
+            **properties,  # type: ignore[arg-type]
+        )
+
+    def let_in(self, *, service: str, source_arns: Sequence[str]) -> None:
+        """Let a service write to both queues for these ARNs alone; what it cannot deliver is a dead letter."""
+        if not source_arns:
+            return
+        for queue in (self.intake, self.dead_letters):
+            queue.add_to_resource_policy(
+                iam.PolicyStatement(
+                    principals=[iam.ServicePrincipal(service)],
+                    actions=["sqs:SendMessage"],
+                    resources=[queue.queue_arn],
+                    conditions={"ArnEquals": {"aws:SourceArn": list(source_arns)}},
+                )
+            )

@@ -1,0 +1,100 @@
+"""The commands that talk to a local AWS which is already up. Each returns the lines to print."""
+
+import json
+from argparse import Namespace
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from local.cli import text
+from local.cli.client import AdminClient, CommandError
+
+
+def break_node(client: AdminClient, arguments: Namespace) -> Iterable[str]:
+    """Make a node unhealthy, with HyperPod's event."""
+    asked = {
+        "node": arguments.node,
+        "cluster": arguments.cluster,
+        "reason": arguments.reason,
+        "repair_action": arguments.repair_action,
+        "stays_sick": arguments.stays_sick or None,
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
+    return [text.node(client.call("POST", "hyperpod/nodes/break", given))]
+
+
+def heal_node(client: AdminClient, arguments: Namespace) -> Iterable[str]:
+    """Make a node healthy again, with HyperPod's event."""
+    asked = {"node": arguments.node, "cluster": arguments.cluster}
+    return [text.node(client.call("POST", "hyperpod/nodes/heal", asked))]
+
+
+def show_clusters(client: AdminClient, _arguments: Namespace) -> Iterable[str]:
+    """List the clusters and their nodes."""
+    return text.clusters(client.call("GET", "hyperpod/clusters"))
+
+
+def create_cluster(client: AdminClient, arguments: Namespace) -> Iterable[str]:
+    """Make a cluster; a Slurm one has a controller besides its nodes."""
+    groups: list[dict[str, Any]] = [{"name": "workers", "count": arguments.nodes}]
+    if arguments.slurm:
+        groups[0]["slurm_node_type"] = "Compute"
+        groups.insert(0, {"name": "controller", "count": 1, "slurm_node_type": "Controller"})
+    asked = {
+        "name": arguments.name,
+        "groups": groups,
+        "orchestrator": "slurm" if arguments.slurm else {"eks": arguments.eks or f"{arguments.name}-eks"},
+        "node_recovery": arguments.node_recovery,
+        "continuous": not arguments.not_continuous,
+        "reboot_seconds": arguments.reboot_seconds,
+    }
+    return text.clusters([client.call("POST", "hyperpod/clusters", asked)])
+
+
+def delete_cluster(client: AdminClient, arguments: Namespace) -> Iterable[str]:
+    """Remove a cluster."""
+    return [f"deleted {name}" for name in client.call("DELETE", f"hyperpod/clusters/{arguments.name}")["deleted"]]
+
+
+def show_calls(client: AdminClient, _arguments: Namespace) -> Iterable[str]:
+    """Show what was asked of the simulated HyperPod, and its answers."""
+    return text.calls(client.call("GET", "hyperpod/calls"))
+
+
+def show_mail(client: AdminClient, _arguments: Namespace) -> Iterator[str]:
+    """Show what e-mail subscribers would have got."""
+    messages = client.call("GET", "mail")
+    if not messages:
+        yield "no mail yet: `up -c remediation.notification_emails=you@example.com` subscribes somebody"
+    for number, message in enumerate(messages):
+        if number:
+            yield "-" * 60
+        yield from text.mail(message)
+
+
+def play_event(client: AdminClient, arguments: Namespace) -> Iterable[str]:
+    """Put a captured event on the bus, as if it happened now."""
+    entry = read_event(arguments.file)
+    answer = client.call("POST", "events", {"Entries": [entry]})
+    refused = answer["FailedEntryCount"] and answer["Entries"][0]
+    if refused:
+        raise CommandError(f"the bus refused {arguments.file}: {refused.get('ErrorMessage')}")
+    return [f"{entry['Source']} / {entry['DetailType']}: on the bus"]
+
+
+def read_event(file: Path) -> dict[str, Any]:
+    """The PutEvents entry for a file that holds one EventBridge event; raises CommandError."""
+    try:
+        event = json.loads(file.read_bytes())
+    except OSError as error:
+        raise CommandError(f"{file}: {error.strerror}") from None
+    except ValueError as error:
+        raise CommandError(f"{file} is not JSON: {error}") from None
+    if not isinstance(event, dict) or not all(key in event for key in ("source", "detail-type", "detail")):
+        raise CommandError(f"{file} is not an EventBridge event: it takes source, detail-type and detail")
+    return {
+        "Source": event["source"],
+        "DetailType": event["detail-type"],
+        "Resources": event.get("resources", []),
+        "Detail": json.dumps(event["detail"]),
+    }

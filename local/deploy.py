@@ -1,0 +1,84 @@
+"""Deploys the CDK app to a local AWS with the real CDK CLI."""
+
+import json
+import shutil
+import subprocess
+import tempfile
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from local.aws import PROJECT, LocalAws
+
+STACK = "HyperPodNodeRemediation"
+_TAIL_LINES = 40
+_NONE: Mapping[str, str] = MappingProxyType({})
+OnLine = Callable[[str], None]
+
+
+class DeployFailed(Exception):  # noqa: N818  # says what happened; the name that callers agreed on
+    """The CDK CLI is missing or failed; the message ends with what it said last."""
+
+
+def deploy(
+    aws: LocalAws,
+    *,
+    context: Mapping[str, str] = _NONE,
+    on_line: OnLine | None = None,
+    app_dir: Path = PROJECT,
+    stack: str = STACK,
+) -> dict[str, str]:
+    """Bootstrap, deploy all stacks of the app and return the outputs of one. Raises DeployFailed."""
+    with tempfile.TemporaryDirectory(prefix="cdk-") as scratch:
+        quiet = ["--no-notices", "--progress=events", "--ci"]
+        # From an empty directory: with an app in sight the CLI would synthesize it for nothing.
+        _run(aws, Path(scratch), ["bootstrap", f"aws://{aws.account}/{aws.region}", *quiet], on_line)
+        outputs = Path(scratch) / "outputs.json"
+        files = [f"--outputs-file={outputs}", f"--output={scratch}/assembly"]
+        settings = [f"--context={key}={value}" for key, value in context.items()]
+        _run(aws, app_dir, ["deploy", "--all", "--require-approval=never", *quiet, *files, *settings], on_line)
+        return _outputs(outputs, stack)
+
+
+def _run(aws: LocalAws, directory: Path, arguments: list[str], on_line: OnLine | None) -> None:
+    """One CLI command, its output line by line. Raises DeployFailed."""
+    environment = _environment(aws)
+    cdk = shutil.which("cdk", path=environment["PATH"])
+    if cdk is None:
+        raise DeployFailed("the CDK CLI is not installed: make setup")
+    tail: deque[str] = deque(maxlen=_TAIL_LINES)
+    with subprocess.Popen(
+        [cdk, *arguments],
+        cwd=directory,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        for line in process.stdout or ():
+            tail.append(line.rstrip())
+            if on_line is not None:
+                on_line(line.rstrip())
+    if process.returncode != 0:
+        raise DeployFailed(f"cdk {arguments[0]} failed ({process.returncode}):\n" + "\n".join(tail))
+
+
+def _environment(aws: LocalAws) -> dict[str, str]:
+    """Python, Node and the CLI are the project's own, whatever the shell's PATH says."""
+    environment = aws.env
+    return environment | {
+        "PATH": f"{PROJECT / '.venv/bin'}:{PROJECT / 'node_modules/.bin'}:{environment.get('PATH', '')}",
+        "CDK_DISABLE_CLI_TELEMETRY": "true",
+        "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
+        "NO_COLOR": "1",
+    }
+
+
+def _outputs(file: Path, stack: str) -> dict[str, str]:
+    outputs: dict[str, dict[str, str]] = json.loads(file.read_text()) if file.exists() else {}
+    if stack not in outputs:
+        raise DeployFailed(f"the app has no stack {stack} with outputs, only {sorted(outputs)}")
+    return outputs[stack]

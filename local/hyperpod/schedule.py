@@ -1,0 +1,44 @@
+"""What is going to happen: transitions that fall due as the clock moves on."""
+
+import heapq
+import itertools
+from collections.abc import Callable
+
+Clock = Callable[[], float]
+# Calls the function after so many seconds; a real one is an event loop's call_later.
+Wake = Callable[[float, Callable[[], None]], object]
+
+
+class Schedule:
+    """Transitions in the order of their time (seconds since 1970).
+
+    Whoever looks at the world runs what is due first, so no state is ever late; `wake` also runs it when nobody looks.
+    """
+
+    def __init__(self, clock: Clock, wake: Wake | None = None) -> None:
+        self._clock = clock
+        self._wake = wake
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+
+    def at(self, when: float, transition: Callable[[], None]) -> None:
+        heapq.heappush(self._due, (when, next(self._order), transition))
+        self._wake_at(when)
+
+    def run_due(self) -> None:
+        while self._due and self._due[0][0] <= self._clock():
+            _, _, transition = heapq.heappop(self._due)
+            transition()
+
+    def clear(self) -> None:
+        self._due.clear()
+
+    def _wake_at(self, when: float) -> None:
+        if self._wake:
+            self._wake(max(0.0, when - self._clock()), lambda: self._woken(when))
+
+    def _woken(self, when: float) -> None:
+        self.run_due()
+        # An event loop has a clock of its own, which may run a little ahead of ours.
+        if self._clock() < when:
+            self._wake_at(when)

@@ -1,0 +1,39 @@
+"""What the pinned emulator does unlike AWS, closed one gap per file. All of it touches the emulator's private names."""
+
+from local.patches import (
+    alarm_actions,
+    alarm_resources,
+    async_failures,
+    batch_actions,
+    event_source_mapping,
+    event_time,
+    function_runtime,
+    mail,
+    message_move,
+    metric_math,
+    queue_limits,
+    rule_targets,
+    secure_transport,
+)
+
+_PATCHES = (
+    secure_transport,
+    batch_actions,
+    queue_limits,
+    event_source_mapping,
+    message_move,
+    event_time,
+    rule_targets,
+    mail,
+    metric_math,
+    alarm_actions,
+    alarm_resources,
+    async_failures,
+    function_runtime,
+)
+
+
+def apply_all() -> None:
+    """Close every gap; once per process, before the first request."""
+    for patch in _PATCHES:
+        patch.apply()

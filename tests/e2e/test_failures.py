@@ -1,0 +1,275 @@
+"""Every error code and odd input, to the dead-letter queue and the topic: nothing that went in is missing."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.e2e import events
+from tests.e2e.system import Cluster, System, eventually
+
+
+def reported(system: System, cluster: Cluster, *, count: int = 1) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The dead letters' details, and the lists of all notifications put together."""
+    letters = system.letters(count=count, ClusterName=cluster.name)
+    lists: dict[str, Any] = {}
+
+    def all_told() -> bool:
+        lists.clear()
+        for each in system.notifications(cluster.name):
+            for key, value in each["message"].items():
+                if isinstance(value, list):
+                    lists.setdefault(key, []).extend(value)
+        return sum(map(len, lists.values())) >= count
+
+    eventually(all_told)
+    return [json.loads(letter["body"])["detail"] for letter in letters], lists
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        ({"in_use": True}, "InstanceIdInUse"),
+        ({"gone": True}, "InstanceIdNotFound"),
+        ({"status": "ShuttingDown"}, "InvalidInstanceStatus"),
+        ({"fail": {"code": "InternalServerError", "message": "An internal error occurred."}}, "InternalServerError"),
+    ],
+)
+@pytest.mark.parametrize("logical", [False, True])
+def test_failed_entry_reaches_queue_and_topic_verbatim(
+    system: System,
+    script: dict[str, Any],
+    code: str,
+    logical: bool,
+) -> None:
+    """What the API says of a node is what machines and people get; its neighbour is rebooted."""
+    cluster = system.cluster()
+    system.set_node(cluster, cluster.nodes[0], **script)
+    ids = cluster.logical_ids if logical else cluster.nodes
+    system.send(events.request(cluster.name, logical_ids=ids) if logical else events.request(cluster.name, *ids))
+    [letter], lists = reported(system, cluster)
+    [call] = system.calls(cluster)
+    [entry] = call["answer"]["FailedNodeLogicalIds" if logical else "Failed"]
+    assert entry["ErrorCode"] == code
+    assert lists["FailedNodeLogicalIds" if logical else "Failed"] == [entry]
+    assert entry.items() <= letter.items()
+    assert letter["Attempt"] == 1
+    assert letter["Retryable"] is (code != "InstanceIdNotFound")
+    assert system.reboots(cluster) == [cluster.nodes[1]]
+
+
+def test_dead_letter_is_whole(system: System) -> None:
+    """One message per node with everything that a script needs, and the attributes that filters match."""
+    cluster = system.cluster()
+    system.set_node(cluster, cluster.nodes[0], in_use=True)
+    [time] = system.put(events.health(cluster.name, cluster.nodes[0]))
+    [letter] = system.letters(ClusterName=cluster.name)
+    assert letter["attributes"] == {"ClusterName": cluster.name, "ErrorCode": "InstanceIdInUse", "Kind": "failed"}
+    body = json.loads(letter["body"])
+    assert (body["version"], body["source"], body["detail-type"], body["account"], body["region"]) == (
+        "1",
+        "hyperpod.node-remediation",
+        "HyperPod Node Reboot Failed",
+        "000000000000",
+        "us-east-1",
+    )
+    trigger = body["detail"]["Trigger"]
+    assert trigger["Source"] == "aws.sagemaker"
+    assert trigger["DetailType"] == "SageMaker HyperPod Cluster Node Health Event"
+    assert trigger["Time"][:19] == time[:19]
+    assert "NvidiaErrorTerminate" in trigger["Reason"]
+
+
+def test_person_gets_a_mail_to_act_on(system: System) -> None:
+    """The mail names cluster, node, what AWS said, what usually helps, and the command that tries again."""
+    cluster = system.cluster()
+    system.set_node(cluster, cluster.nodes[0], in_use=True)
+    system.put(events.health(cluster.name, cluster.nodes[0]))
+    [mail] = system.mail(cluster.name)
+    assert mail["to"] == "oncall@example.com"
+    assert mail["subject"] == f"HyperPod {cluster.name}: 1 not rebooted"
+    for needed in (
+        cluster.nodes[0],
+        "InstanceIdInUse",
+        "NvidiaErrorTerminate",
+        "Please Replace the Faulty Node.",
+        "What usually helps",
+        "aws sqs start-message-move-task",
+        system.outputs["DeadLetterQueueArn"],
+        system.outputs["IntakeQueueArn"],
+    ):
+        assert needed in mail["message"]
+
+
+def test_malformed_id_is_reported_and_does_not_spoil_its_neighbours(system: System) -> None:
+    """The API rejects the whole call that holds the documented sample's ID: it is alone in it."""
+    cluster = system.cluster(3)
+    system.send(events.request(cluster.name, cluster.nodes[0], "i-12345678abcdefghi", *cluster.nodes[1:]))
+    [letter], lists = reported(system, cluster)
+    assert (letter["NodeId"], letter["ErrorCode"]) == ("i-12345678abcdefghi", "ValidationException")
+    assert [entry["NodeId"] for entry in lists["Failed"]] == ["i-12345678abcdefghi"]
+    assert sorted(system.reboots(cluster)) == sorted(cluster.nodes)
+
+
+def test_logical_ids_on_a_cluster_without_them_all_fail_in_three_calls(system: System) -> None:
+    """The cluster's fault, not an ID's: halving stops after both halves are rejected in the same words."""
+    cluster = system.cluster(8, continuous=False)
+    ids = tuple(f"logical-{number}" for number in range(8))
+    system.send(events.request(cluster.name, logical_ids=ids))
+    letters, _ = reported(system, cluster, count=8)
+    assert {letter["ErrorCode"] for letter in letters} == {"ValidationException"}
+    assert sorted(letter["NodeLogicalId"] for letter in letters) == sorted(ids)
+    assert len(system.calls(cluster)) == 3
+
+
+def test_unknown_cluster_fails_its_nodes(system: System) -> None:
+    """ResourceNotFound is the API's answer, and what people get."""
+    name = "ml-no-such-cluster"
+    system.put(events.health(name, "i-0123456789abcdef0"))
+    [letter] = system.letters(ClusterName=name)
+    assert json.loads(letter["body"])["detail"]["ErrorCode"] == "ResourceNotFound"
+    [told] = system.notifications(name)
+    assert told["attributes"] == {
+        "ClusterName": name,
+        "Kind": "failed",
+        "ErrorCodes": '["ResourceNotFound"]',
+    }
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ({"status": 500, "code": "InternalFailure"}, "OutcomeUnknown"),
+        ({"status": 503, "code": "ServiceUnavailable", "after": True}, "OutcomeUnknown"),
+        ({"reset": True, "after": True}, "OutcomeUnknown"),
+        ({"delay": 9.0, "after": True}, "OutcomeUnknown"),
+        ({"status": 400, "code": "AccessDeniedException"}, "AccessDeniedException"),
+    ],
+    ids=["500", "503 after it was done", "lost answer", "time-out", "denied"],
+)
+def test_call_that_fails_as_a_whole_is_reported_and_never_repeated(
+    system: System, fault: dict[str, Any], code: str
+) -> None:
+    """A lost answer is a question for people: nothing calls again by itself."""
+    cluster = system.cluster()
+    system.aws.faults(
+        {"service": "sagemaker", "action": "BatchRebootClusterNodes", "body": cluster.name, "count": 5} | fault
+    )
+    system.put(events.health(cluster.name, cluster.nodes[0]))
+    [letter], lists = reported(system, cluster)
+    left = system.aws.admin("GET", "/_local/faults")
+    system.aws.admin("DELETE", "/_local/faults")
+    assert letter["ErrorCode"] == code
+    assert [entry["ErrorCode"] for entry in lists["Failed"]] == [code]
+    assert [each["count"] for each in left] == [4]
+    assert len(system.reboots(cluster)) == (1 if fault.get("after") else 0)
+
+
+def test_throttled_call_is_tried_again_at_once(system: System) -> None:
+    """Turned away twice, the same call goes through the third time: nobody need know."""
+    cluster = system.cluster()
+    system.aws.faults(
+        {
+            "service": "sagemaker",
+            "action": "BatchRebootClusterNodes",
+            "body": cluster.name,
+            "count": 2,
+            "status": 400,
+            "code": "ThrottlingException",
+        }
+    )
+    system.put(events.health(cluster.name, cluster.nodes[0]))
+    system.outcomes(cluster=cluster.name, outcome="rebooted")
+    assert system.letters(count=0, ClusterName=cluster.name) == []
+
+
+def test_report_throttled_for_long_comes_again_and_is_rebooted(system: System) -> None:
+    """After the bound in the call the message goes back to the queue, and comes again after 30 s."""
+    cluster = system.cluster()
+    system.aws.faults(
+        {
+            "service": "sagemaker",
+            "action": "BatchRebootClusterNodes",
+            "body": cluster.name,
+            "count": 4,
+            "status": 400,
+            "code": "ThrottlingException",
+        }
+    )
+    system.put(events.health(cluster.name, cluster.nodes[0]))
+    system.outcomes(cluster=cluster.name, outcome="rebooted")
+    assert [line for line in system.log_lines() if line.get("message") == "handed back"]
+    assert system.reboots(cluster) == [cluster.nodes[0]]
+    assert system.letters(count=0, ClusterName=cluster.name) == []
+
+
+@pytest.mark.parametrize("body", ["{not json", "[]", '{"detail": {}}', "plain words"])
+def test_unreadable_body_is_in_the_queue_as_it_came_and_people_know(system: System, body: str) -> None:
+    """Nobody can parse it, so nobody changes it."""
+    body = f"{body} " * (1 + body.startswith("plain"))
+    system.send(body)
+    letters = eventually(lambda: [letter for letter in system.letters(Kind="unreadable") if letter["body"] == body])
+    assert letters[0]["attributes"]["ErrorCode"] == "Unreadable"
+    assert [told for told in system.notifications(None) if told["attributes"]["Kind"] == "unreadable"]
+
+
+def test_malformed_request_says_what_is_wrong(system: System) -> None:
+    """The mail's one line names the field and what it takes."""
+    system.send(events.request("ml-x") | {"detail": {"ClusterName": "ml-x", "NodeIds": "i-0123456789abcdef0"}})
+    system.mail("detail.NodeIds: takes a list of IDs, each a string")
+
+
+@pytest.mark.parametrize(
+    ("event", "code"),
+    [
+        (events.alarm({"HyperPodClusterName": "ml-x"}, name="hyperpod-nobody"), "NodeNotResolved"),
+        (events.alarm({"InstanceId": "i-0123456789abcdef0"}, name="hyperpod-nowhere"), "ClusterNotResolved"),
+        (
+            events.metric_math({"InstanceId": "i-0123456789abcdef0"}, {"InstanceId": "i-0123456789abcdef1"}),
+            "AmbiguousNodes",
+        ),
+    ],
+)
+def test_alarm_that_does_not_say_what_to_reboot_is_refused_with_the_original(
+    system: System, event: dict[str, Any], code: str
+) -> None:
+    """The event itself is in the dead-letter queue, as it came: only it says what there is to act on."""
+    system.put(event)
+    [letter] = system.letters(ErrorCode=code)
+    assert letter["attributes"]["Kind"] == "refused"
+    assert json.loads(letter["body"])["detail"] == event["detail"]
+    assert [told for told in system.notifications(None) if code in told["attributes"]["ErrorCodes"]]
+
+
+def test_cluster_that_is_not_allowed_is_refused(system: System) -> None:
+    """The setting clusters names ml-*: another cluster's node is left alone, and people know."""
+    cluster = system.cluster(name="research-1")
+    system.put(events.health(cluster.name, cluster.nodes[0]))
+    [letter] = system.letters(ClusterName=cluster.name)
+    assert json.loads(letter["body"])["detail-type"] == "HyperPod Node Reboot Refused"
+    [told] = system.notifications(cluster.name)
+    assert [entry["ErrorCode"] for entry in told["message"]["Refused"]] == ["ClusterNotAllowed"]
+    assert system.calls(cluster) == []
+
+
+def test_redriven_dead_letter_is_a_new_attempt(system: System) -> None:
+    """The node in use fails, is redriven once it is free, and is rebooted; one that fails again counts its attempts."""
+    cluster = system.cluster()
+    for node in cluster.nodes:
+        system.set_node(cluster, node, in_use=True)
+    system.send(events.request(cluster.name, *cluster.nodes))
+    system.outcomes(count=2, cluster=cluster.name, outcome="failed")
+    system.set_node(cluster, cluster.nodes[0], in_use=False)
+    system.sqs.start_message_move_task(
+        SourceArn=system.outputs["DeadLetterQueueArn"], DestinationArn=system.outputs["IntakeQueueArn"]
+    )
+    system.outcomes(cluster=cluster.name, outcome="rebooted", node=cluster.nodes[0])
+    system.outcomes(count=2, cluster=cluster.name, outcome="failed", node=cluster.nodes[1])
+    [letter] = [
+        json.loads(letter["body"])["detail"]
+        for letter in system.letters(ClusterName=cluster.name)
+        if cluster.nodes[1] in letter["body"]
+    ]
+    assert letter["Attempt"] == 2
+    assert letter["Trigger"]["Reason"] == "drill"
+    assert system.reboots(cluster) == [cluster.nodes[0]]

@@ -1,0 +1,20 @@
+"""One synthesis per configuration and session: starting the CDK costs seconds."""
+
+import pytest
+
+from tests.infra.template import FULL, Template, synthesize
+
+
+@pytest.fixture(scope="session")
+def default(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    return synthesize({}, tmp_path_factory.mktemp("default"))
+
+
+@pytest.fixture(scope="session")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    return synthesize(FULL, tmp_path_factory.mktemp("full"))
+
+
+@pytest.fixture(scope="session")
+def no_alarms(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    return synthesize({"alarm_name_prefixes": []}, tmp_path_factory.mktemp("no-alarms"))

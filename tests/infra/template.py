@@ -1,0 +1,102 @@
+"""Synthesizes the stack and reads its template, with intrinsic functions written as plain text."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aws_cdk import App, Validations
+from cdk_nag import AwsSolutionsChecks
+from node_remediation.settings import Settings
+
+from infra.stack import RemediationStack
+
+STACK = "HyperPodNodeRemediation"
+TOPIC = "arn:aws:sns:us-east-1:111122223333:ops-alarms"
+FULL: dict[str, object] = {
+    "clusters": ["train-*", "lab"],
+    "default_cluster": "lab",
+    "alarm_name_prefixes": ["hyperpod-", "gpu/"],
+    "alarm_topic_arns": [TOPIC, "arn:aws:sns:eu-west-1:111122223333:other"],
+    "batch_size": 10,
+    "batch_window": "0s",
+    "max_concurrency": 2,
+    "notification_emails": ["oncall@example.com"],
+    "cluster_tag": "team=ml",
+    "log_retention_days": 7,
+}
+
+
+@dataclass(frozen=True)
+class Template:
+    body: Mapping[str, Any]
+
+    @property
+    def resources(self) -> dict[str, Any]:
+        """Logical ID, less CDK's hash, to resource."""
+        return {_name(key): _plain(value) for key, value in self.body["Resources"].items()}
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        return {key: _plain(value["Value"]) for key, value in self.body["Outputs"].items()}
+
+    def of(self, kind: str) -> dict[str, Any]:
+        """Logical ID, less CDK's hash, to properties, of the resources of one type."""
+        return {key: each["Properties"] for key, each in self.resources.items() if each["Type"] == kind}
+
+    def statements(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Each statement of each policy there is, with its resource's type."""
+        for resource in self.resources.values():
+            for document in _documents(resource["Properties"]):
+                yield from ((resource["Type"], statement) for statement in document["Statement"])
+
+
+def synthesize(context: Mapping[str, object], directory: Path, *, nag: bool = False) -> Template:
+    """The template for this `remediation` context, from an asset that holds next to nothing."""
+    asset = directory / "asset"
+    asset.mkdir()
+    (asset / "empty.py").touch()
+    app = App(outdir=str(directory / "cdk.out"))
+    RemediationStack(app, STACK, settings=Settings.from_context(context), asset=asset)
+    if nag:
+        Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    app.synth()
+    return Template(json.loads((directory / "cdk.out" / f"{STACK}.template.json").read_text()))
+
+
+def words(value: str | list[str]) -> list[str]:
+    """What a policy gives as one string or a list of them."""
+    return [value] if isinstance(value, str) else value
+
+
+def _documents(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        if "Statement" in value:
+            yield value
+        for each in value.values():
+            yield from _documents(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _documents(each)
+
+
+def _name(logical_id: str) -> str:
+    return re.sub(r"[0-9A-F]{8}$", "", logical_id)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {"Ref"}:
+        return f"<{_name(value['Ref'])}>"
+    if value.keys() == {"Fn::GetAtt"}:
+        name, attribute = value["Fn::GetAtt"]
+        return f"<{_name(name)}.{attribute}>"
+    if value.keys() == {"Fn::Join"}:
+        separator, parts = value["Fn::Join"]
+        return separator.join(map(_plain, parts))
+    return {key: _plain(each) for key, each in value.items()}

@@ -1,0 +1,125 @@
+"""The function, what feeds it, what may invoke it, and the names that others rely on."""
+
+import json
+from datetime import timedelta
+
+from node_remediation.settings import FUNCTION_TIMEOUT, Settings
+
+from infra.interpreter import RUNTIME_VERSION
+from tests.infra.template import FULL, TOPIC, Template
+
+ALARMS = "arn:<AWS::Partition>:cloudwatch:<AWS::Region>:<AWS::AccountId>:alarm:"
+
+
+def test_function_runs_the_handler_on_arm_and_the_python_it_is_compiled_for(default: Template) -> None:
+    """Another minor version would ignore the asset's .pyc."""
+    (function,) = default.of("AWS::Lambda::Function").values()
+    assert function["Handler"] == "node_remediation.handler.lambda_handler"
+    assert (function["Runtime"], function["Architectures"]) == (f"python{RUNTIME_VERSION}", ["arm64"])
+    assert timedelta(seconds=function["Timeout"]) == FUNCTION_TIMEOUT
+
+
+def test_function_gets_exactly_the_settings_and_the_addresses(full: Template) -> None:
+    """The whole environment: what is not here the function cannot rely on."""
+    (function,) = full.of("AWS::Lambda::Function").values()
+    environment = function["Environment"]["Variables"]
+    assert Settings.from_env(environment) == Settings.from_context(FULL)
+    assert json.loads(environment.pop("REMEDIATION_SETTINGS"))["cluster_tag"] == "team=ml"
+    assert environment == {
+        "INTAKE_QUEUE_URL": "<QueuesIntake>",
+        "INTAKE_QUEUE_ARN": "<QueuesIntake.Arn>",
+        "DEAD_LETTER_QUEUE_URL": "<QueuesDeadLetters>",
+        "DEAD_LETTER_QUEUE_ARN": "<QueuesDeadLetters.Arn>",
+        "FAILURE_TOPIC_ARN": "<FailuresTopic>",
+    }
+
+
+def test_direct_invocation_that_keeps_failing_becomes_a_dead_letter_as_it_was(default: Template) -> None:
+    """A dead-letter queue, not an on-failure destination, whose envelope could not be replayed."""
+    (function,) = default.of("AWS::Lambda::Function").values()
+    (invoked,) = default.of("AWS::Lambda::EventInvokeConfig").values()
+    assert function["DeadLetterConfig"] == {"TargetArn": "<QueuesDeadLetters.Arn>"}
+    assert invoked["MaximumRetryAttempts"] == 2
+    assert "DestinationConfig" not in invoked
+
+
+def test_function_reads_the_queue_as_the_settings_say(default: Template, full: Template) -> None:
+    """And answers for each message by itself."""
+    read = [next(iter(each.of("AWS::Lambda::EventSourceMapping").values())) for each in (default, full)]
+    assert [each["FunctionResponseTypes"] for each in read] == [["ReportBatchItemFailures"]] * 2
+    assert [each["EventSourceArn"] for each in read] == ["<QueuesIntake.Arn>"] * 2
+    keys = ("BatchSize", "MaximumBatchingWindowInSeconds")
+    assert [tuple(each[key] for key in keys) for each in read] == [(100, 5), (10, 0)]
+    assert [each["ScalingConfig"]["MaximumConcurrency"] for each in read] == [5, 2]
+
+
+def test_alarms_of_this_account_with_the_prefixes_may_invoke_the_function(full: Template) -> None:
+    """One permission per prefix; no other alarm, no other account."""
+    allowed = list(full.of("AWS::Lambda::Permission").values())
+    assert [each["SourceArn"] for each in allowed] == [f"{ALARMS}hyperpod-*", f"{ALARMS}gpu/*"]
+    assert {(each["Principal"], each["Action"], each["SourceAccount"]) for each in allowed} == {
+        ("lambda.alarms.cloudwatch.amazonaws.com", "lambda:InvokeFunction", "<AWS::AccountId>")
+    }
+
+
+def test_nothing_may_invoke_the_function_when_there_are_no_alarms(no_alarms: Template) -> None:
+    """The queue is read by the function's own role."""
+    assert not no_alarms.of("AWS::Lambda::Permission")
+
+
+def test_logs_are_kept_as_long_as_the_setting_says(default: Template, full: Template) -> None:
+    """In a group of the stack's own: Lambda's would be kept for ever."""
+    kept = [next(iter(each.of("AWS::Logs::LogGroup").values()))["RetentionInDays"] for each in (default, full)]
+    (function,) = default.of("AWS::Lambda::Function").values()
+    assert kept == [90, 7]
+    assert function["LoggingConfig"] == {"LogGroup": "<LogsLogGroup>"}
+
+
+def test_alarm_topics_feed_the_intake_queue_from_their_own_regions(full: Template) -> None:
+    """What a topic cannot deliver is a dead letter."""
+    fed = [each for each in full.of("AWS::SNS::Subscription").values() if each["Protocol"] == "sqs"]
+    assert [(each["TopicArn"], each["Region"]) for each in fed] == [
+        (TOPIC, "us-east-1"),
+        ("arn:aws:sns:eu-west-1:111122223333:other", "eu-west-1"),
+    ]
+    assert {each["Endpoint"] for each in fed} == {"<QueuesIntake.Arn>"}
+    assert {each["RedrivePolicy"]["deadLetterTargetArn"] for each in fed} == {"<QueuesDeadLetters.Arn>"}
+
+
+def test_people_are_subscribed_by_mail(full: Template) -> None:
+    """Each has to confirm once."""
+    mailed = [each for each in full.of("AWS::SNS::Subscription").values() if each["Protocol"] == "email"]
+    assert [(each["Endpoint"], each["TopicArn"]) for each in mailed] == [("oncall@example.com", "<FailuresTopic>")]
+
+
+def test_outputs_name_what_others_rely_on(default: Template) -> None:
+    """The redrive names its destination: messages that were sent here have no source to go back to."""
+    assert default.outputs == {
+        "IntakeQueueUrl": "<QueuesIntake>",
+        "IntakeQueueArn": "<QueuesIntake.Arn>",
+        "DeadLetterQueueUrl": "<QueuesDeadLetters>",
+        "DeadLetterQueueArn": "<QueuesDeadLetters.Arn>",
+        "FailureTopicArn": "<FailuresTopic>",
+        "FunctionName": "<RemediationFunction>",
+        "KeyArn": "<EncryptionKey.Arn>",
+        "RedriveCommand": "aws sqs start-message-move-task"
+        " --source-arn <QueuesDeadLetters.Arn> --destination-arn <QueuesIntake.Arn>",
+    }
+
+
+def test_destroying_the_stack_leaves_nothing(default: Template) -> None:
+    """What CloudFormation or CDK would keep by default goes too."""
+    kept = [name for name, each in default.resources.items() if each.get("DeletionPolicy", "Delete") != "Delete"]
+    unsaid = [
+        name
+        for name, each in default.resources.items()
+        if each["Type"] in ("AWS::KMS::Key", "AWS::Logs::LogGroup", "AWS::SQS::Queue") and "DeletionPolicy" not in each
+    ]
+    assert (kept, unsaid) == ([], [])
+
+
+def test_template_names_no_partition_account_or_region(default: Template) -> None:
+    """It deploys to China and GovCloud as it is."""
+    text = json.dumps(default.body)
+    assert "arn:aws:" not in text
+    assert "us-east-1" not in text

@@ -1,0 +1,25 @@
+"""cdk-nag's AwsSolutions pack has no finding that is not acknowledged, with its reason, beside the resource."""
+
+from pathlib import Path
+
+import pytest
+from aws_cdk import App, Stack, Validations
+from aws_cdk import aws_sqs as sqs
+from cdk_nag import AwsSolutionsChecks
+
+from tests.infra.template import FULL, synthesize
+
+
+@pytest.mark.parametrize("context", [{}, FULL, {"alarm_name_prefixes": []}], ids=["default", "full", "no alarms"])
+def test_stack_has_no_unexplained_finding(context: dict[str, object], tmp_path: Path) -> None:
+    """Synthesis raises on the first."""
+    synthesize(context, tmp_path, nag=True)
+
+
+def test_pack_does_find_what_is_wrong(tmp_path: Path) -> None:
+    """Or the test above would pass without looking."""
+    app = App(outdir=str(tmp_path))
+    sqs.Queue(Stack(app, "Bad"), "Open")
+    Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    with pytest.raises(Exception, match="AwsSolutions-SQS4"):
+        app.synth()

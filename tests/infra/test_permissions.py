@@ -1,0 +1,97 @@
+"""What the function may do, and that nothing in the template may do more than it must."""
+
+from typing import Any
+
+from tests.infra.template import Template, words
+
+HERE = "<AWS::Region>:<AWS::AccountId>"
+ALARMS = f"arn:<AWS::Partition>:cloudwatch:{HERE}:alarm:"
+CLUSTER_CALLS = [
+    "sagemaker:BatchRebootClusterNodes",
+    "sagemaker:DescribeCluster",
+    "sagemaker:DescribeClusterNode",
+    "sagemaker:ListClusterNodes",
+]
+INTAKE_CALLS = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"]
+
+
+def _granted(template: Template) -> list[tuple[list[str], list[str], Any]]:
+    (role,) = template.of("AWS::IAM::Role").values()
+    (policy,) = role["Policies"]
+    return [
+        (words(each["Action"]), words(each["Resource"]), each.get("Condition"))
+        for each in policy["PolicyDocument"]["Statement"]
+    ]
+
+
+def test_function_may_do_exactly_what_it_does(default: Template) -> None:
+    """The whole policy, so that a permission more is as visible as one less."""
+    assert _granted(default) == [
+        (["logs:CreateLogStream", "logs:PutLogEvents"], ["<LogsLogGroup.Arn>"], None),
+        (INTAKE_CALLS, ["<QueuesIntake.Arn>"], None),
+        (["sqs:SendMessage"], ["<QueuesDeadLetters.Arn>"], None),
+        (["sns:Publish"], ["<FailuresTopic>"], None),
+        (["kms:GenerateDataKey", "kms:Decrypt"], ["<EncryptionKey.Arn>"], None),
+        (CLUSTER_CALLS, [f"arn:<AWS::Partition>:sagemaker:{HERE}:cluster/*"], None),
+        (["sagemaker:ListClusters"], ["*"], None),
+        (["cloudwatch:DescribeAlarms"], ["*"], None),
+        (["cloudwatch:ListTagsForResource"], [f"{ALARMS}hyperpod-*"], None),
+    ]
+
+
+def test_function_with_a_cluster_tag_may_touch_only_clusters_so_tagged(full: Template) -> None:
+    """Every call on a cluster, not the reboot alone."""
+    conditions = [condition for actions, _, condition in _granted(full) if actions == CLUSTER_CALLS]
+    assert conditions == [{"StringEquals": {"aws:ResourceTag/team": "ml"}}]
+
+
+def test_function_reads_tags_of_alarms_with_each_prefix(full: Template) -> None:
+    """And of no other alarm."""
+    resources = [found for actions, found, _ in _granted(full) if actions == ["cloudwatch:ListTagsForResource"]]
+    assert resources == [[f"{ALARMS}hyperpod-*", f"{ALARMS}gpu/*"]]
+
+
+def test_function_without_alarms_reads_no_tags(no_alarms: Template) -> None:
+    """A statement without resources would be refused by IAM."""
+    assert not [each for each in _granted(no_alarms) if "cloudwatch:ListTagsForResource" in each[0]]
+
+
+def test_role_is_the_functions_alone_and_nothing_adds_to_it(default: Template) -> None:
+    """CDK's grants would add a policy of their own; a managed policy is wider than its name."""
+    (role,) = default.of("AWS::IAM::Role").values()
+    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"Service": "lambda.amazonaws.com"}
+    assert "ManagedPolicyArns" not in role
+    assert not default.of("AWS::IAM::Policy")
+
+
+def test_no_action_is_allowed_by_wildcard_but_the_accounts_on_its_key(full: Template) -> None:
+    """A key that nobody administers could never be changed or deleted."""
+    wild = [
+        (kind, action, statement["Principal"])
+        for kind, statement in full.statements()
+        if statement["Effect"] == "Allow"
+        for action in words(statement["Action"])
+        if "*" in action
+    ]
+    assert wild == [("AWS::KMS::Key", "kms:*", {"AWS": "arn:<AWS::Partition>:iam::<AWS::AccountId>:root"})]
+
+
+def test_every_resource_is_named_but_where_aws_knows_none(full: Template) -> None:
+    """`*` in a key's policy is that key."""
+    everything = [
+        statement["Action"]
+        for kind, statement in full.statements()
+        if kind != "AWS::KMS::Key" and "*" in words(statement.get("Resource", []))
+    ]
+    assert everything == ["sagemaker:ListClusters", "cloudwatch:DescribeAlarms"]
+
+
+def test_no_service_is_allowed_anything_for_anybodys_sake(full: Template) -> None:
+    """Each names whom it acts for; EventBridge on the key cannot (see infra/key.py), the queues name its rules."""
+    unbound = [
+        (kind, statement["Principal"]["Service"])
+        for kind, statement in full.statements()
+        if "Service" in statement.get("Principal", ()) and "Condition" not in statement
+    ]
+    assert unbound == [("AWS::KMS::Key", "events.amazonaws.com"), ("AWS::IAM::Role", "lambda.amazonaws.com")]

@@ -1,0 +1,140 @@
+"""What the rules let through and what they keep out, by every documented event and what we expect beside them."""
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ministack.services import eventbridge
+
+from tests.infra.template import Template
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+Event = dict[str, Any]
+UNHEALTHY = "Instance i-0391f86fa0fe0d465 is unhealthy. Repair action: Reboot."
+
+
+def _sample(name: str) -> Event:
+    event: Event = json.loads((SAMPLES / f"{name}.documented.json").read_text())
+    return event
+
+
+def _changed(name: str, **at: object) -> Event:
+    """A sample with the values at these paths (steps joined by __) replaced; `...` removes."""
+    event = copy.deepcopy(_sample(name))
+    for path, value in at.items():
+        *steps, last = path.split("__")
+        place = event
+        for step in steps:
+            place = place[step]
+        if value is ...:
+            del place[last]
+        else:
+            place[last] = value
+    return event
+
+
+def _instance(description: str | None, **at: object) -> Event:
+    changes = {"detail__EventDetails__Description": description, **at}
+    return _changed("cluster-event-lifecycle-started", **changes)
+
+
+def _matching(template: Template, event: Event) -> list[str]:
+    """The rules that match, by the local AWS's own matcher, once it has found each pattern valid."""
+    patterns = {name: json.dumps(rule["EventPattern"]) for name, rule in template.of("AWS::Events::Rule").items()}
+    assert not [name for name, pattern in patterns.items() if eventbridge._event_pattern_error(pattern)]
+    view = eventbridge._event_from_test_payload(event)
+    return [name for name, pattern in patterns.items() if eventbridge._matches_pattern(pattern, view)]
+
+
+ALARM = {"detail__alarmName": "hyperpod-node-unhealthy"}
+HEALTH, CLUSTER = ["RulesNodeHealth"], ["RulesUnhealthyInstance"]
+ALARMS = ["RulesAlarms"]
+
+CASES: dict[str, tuple[Callable[[], Event], list[str]]] = {
+    "node health": (lambda: _sample("node-health"), HEALTH),
+    "node health, healthy": (
+        lambda: _changed("node-health", detail__HealthSummary__HealthStatus="Healthy"),
+        HEALTH,
+    ),
+    "node health, unknown status": (
+        lambda: _changed("node-health", detail__HealthSummary__HealthStatus="Degraded"),
+        HEALTH,
+    ),
+    "node health, nulls": (
+        lambda: _changed("node-health", detail__HealthSummary={"HealthStatus": "Unhealthy", "RepairAction": None}),
+        HEALTH,
+    ),
+    "node health of another source": (lambda: _changed("node-health", source="my.sagemaker"), []),
+    "instance unhealthy": (lambda: _instance(UNHEALTHY), CLUSTER),
+    "instance unhealthy, level Warn": (
+        lambda: _instance(UNHEALTHY, detail__EventDetails__EventLevel="Warn"),
+        CLUSTER,
+    ),
+    "cluster unhealthy": (lambda: _instance(UNHEALTHY, detail__EventDetails__ResourceType="Cluster"), []),
+    "instance without a description": (lambda: _instance(None), []),
+    "instance creation failed": (lambda: _sample("cluster-event-create-failed"), []),
+    "instance lifecycle started": (lambda: _sample("cluster-event-lifecycle-started"), []),
+    "cluster state change": (lambda: _sample("cluster-state-change"), []),
+    "alarm with a prefix": (lambda: _changed("alarm-single-metric", **ALARM), ALARMS),
+    "alarm into OK": (lambda: _changed("alarm-single-metric", **ALARM, detail__state__value="OK"), ALARMS),
+    "alarm into INSUFFICIENT_DATA": (
+        lambda: _changed("alarm-single-metric", **ALARM, detail__state__value="INSUFFICIENT_DATA"),
+        [],
+    ),
+    "alarm unmuted": (lambda: _changed("alarm-single-metric", **ALARM, detail__muteDetail=...), ALARMS),
+    "alarm by metric math": (lambda: _changed("alarm-metric-math", **ALARM), ALARMS),
+    "alarm of alarms": (lambda: _changed("alarm-composite-suppressed", **ALARM), ALARMS),
+    "contributor": (lambda: _changed("alarm-contributor", **ALARM), ALARMS),
+    "alarm of another name": (lambda: _sample("alarm-single-metric"), []),
+    "metric math of another name": (lambda: _sample("alarm-metric-math"), []),
+    "alarm of alarms of another name": (lambda: _sample("alarm-composite-suppressed"), []),
+    "contributor of another name": (lambda: _sample("alarm-contributor"), []),
+    "prefix inside the name": (lambda: _changed("alarm-single-metric", detail__alarmName="my-hyperpod-x"), []),
+    "prefix in other letters": (lambda: _changed("alarm-single-metric", detail__alarmName="HyperPod-x"), []),
+    "our own alarm": (
+        lambda: _changed("alarm-single-metric", detail__alarmName="HyperPodNodeRemediation-dead-letters"),
+        [],
+    ),
+    "alarm configuration change": (
+        lambda: _changed("alarm-single-metric", **ALARM, **{"detail-type": "CloudWatch Alarm Configuration Change"}),
+        [],
+    ),
+    "direct alarm payload": (lambda: _sample("alarm-direct-to-lambda"), []),
+}
+
+
+@pytest.mark.parametrize(("make", "rules"), CASES.values(), ids=CASES.keys())
+def test_event_matches_its_rule_and_no_other(default: Template, make: Callable[[], Event], rules: list[str]) -> None:
+    """One rule at most: an event that two rules match would come in twice."""
+    assert _matching(default, make()) == rules
+
+
+def test_every_sample_has_a_case() -> None:
+    """A sample that is added here is one that the rules were not tried with."""
+    tried = {json.dumps(make(), sort_keys=True) for make, _ in CASES.values()}
+    names = {path.name.removesuffix(".documented.json") for path in SAMPLES.glob("*.documented.json")}
+    assert {name for name in names if json.dumps(_sample(name), sort_keys=True) not in tried} == set()
+
+
+@pytest.mark.parametrize("name", ["hyperpod-a", "gpu/a"])
+def test_alarm_with_any_of_several_prefixes_matches(full: Template, name: str) -> None:
+    """A prefix may hold whatever a name may."""
+    assert _matching(full, _changed("alarm-single-metric", detail__alarmName=name)) == ALARMS
+
+
+def test_alarms_match_nothing_when_there_are_no_prefixes(no_alarms: Template) -> None:
+    """There is no rule then: an empty list of prefixes would be an invalid pattern."""
+    assert list(no_alarms.of("AWS::Events::Rule")) == [*HEALTH, *CLUSTER]
+    assert _matching(no_alarms, _changed("alarm-single-metric", **ALARM)) == []
+
+
+def test_rules_deliver_to_the_intake_queue_or_else_to_the_dead_letters(default: Template) -> None:
+    """Each of them."""
+    rules = default.of("AWS::Events::Rule")
+    assert list(rules) == [*HEALTH, *CLUSTER, *ALARMS]
+    for rule in rules.values():
+        (target,) = rule["Targets"]
+        assert (target["Arn"], target["DeadLetterConfig"]["Arn"]) == ("<QueuesIntake.Arn>", "<QueuesDeadLetters.Arn>")

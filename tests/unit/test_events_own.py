@@ -1,0 +1,129 @@
+"""The system's own messages: requests, and dead letters that come back."""
+
+import json
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from node_remediation import events
+from node_remediation.deadletter import Origin, dead_letter
+from node_remediation.events.fields import UnreadableEventError
+from node_remediation.model import Case, Ending, IdKind, Node, Outcome, Report, Settled, Trigger
+
+from tests.unit.fakes import NOW, instance_id, message, request
+
+
+def read(event: object) -> list[events.Reading]:
+    return list(events.read(json.dumps(event), message_id="m-1", sent=NOW))
+
+
+TRIGGER = Trigger("hyperpod.node-remediation", "HyperPod Node Reboot Requested", "request-1", NOW, "drill")
+
+
+def test_request_is_one_report_per_id() -> None:
+    """Both lists count, each ID once, in order, and the cluster may be an EKS name."""
+    found = read(request(instance_id(1), f" {instance_id(2)} ", instance_id(1), logical=["group-1"]))
+    nodes = [
+        Node(IdKind.NODE_ID, instance_id(1)),
+        Node(IdKind.NODE_ID, instance_id(2)),
+        Node(IdKind.LOGICAL_ID, "group-1"),
+    ]
+    assert found == [Report(trigger=TRIGGER, node=node, cluster="ml-a", on_demand=True) for node in nodes]
+
+
+@pytest.mark.parametrize("ids", [{}, {"NodeIds": None, "NodeLogicalIds": None}, {"NodeIds": [], "NodeLogicalIds": []}])
+def test_request_without_ids_is_refused(ids: dict[str, Any]) -> None:
+    """Who asked is told what was missing."""
+    (found,) = read(request() | {"detail": {"ClusterName": "ml-a", **ids}})
+    assert isinstance(found, Settled)
+    assert (found.outcome, found.code, found.cluster) == (Outcome.REFUSED, "NodeNotResolved", "ml-a")
+
+
+@pytest.mark.parametrize("ids", ["i-1", [5], [""], [None], {"a": 1}, 7, [["i-1"]]])
+def test_request_with_something_else_than_ids_is_unreadable(ids: object) -> None:
+    """The one line names the field and what it takes."""
+    with pytest.raises(UnreadableEventError, match=r"^detail\.NodeIds: takes a list of IDs, each a string$"):
+        read(request() | {"detail": {"NodeIds": ids}})
+
+
+def letter(**detail: Any) -> dict[str, Any]:
+    return {
+        "id": "letter-1",
+        "source": "hyperpod.node-remediation",
+        "detail-type": "HyperPod Node Reboot Failed",
+        "time": NOW.isoformat(),
+        "detail": {"ClusterName": "ml-a", "NodeId": instance_id(1), "Attempt": 1} | detail,
+    }
+
+
+def test_dead_letter_that_lost_its_trigger_is_its_own() -> None:
+    """What a person cut down to cluster and node still works."""
+    (found,) = read(letter(Trigger=None))
+    trigger = Trigger("hyperpod.node-remediation", "HyperPod Node Reboot Failed", "letter-1", NOW)
+    node = Node(IdKind.NODE_ID, instance_id(1))
+    assert found == Report(trigger=trigger, node=node, cluster="ml-a", attempt=2, on_demand=True)
+
+
+@pytest.mark.parametrize("attempt", [0, -1, "2", None, 1.5, True, [], {}])
+def test_dead_letter_with_another_attempt_is_unreadable(attempt: object) -> None:
+    """A count that is no count is said so."""
+    with pytest.raises(UnreadableEventError, match=r"^detail\.Attempt: takes a whole number from 1, not "):
+        read(letter(Attempt=attempt))
+
+
+@pytest.mark.parametrize("node", [{"NodeId": None}, {"NodeId": ""}, {"NodeId": 5, "NodeLogicalId": []}])
+def test_dead_letter_without_node_is_unreadable(node: dict[str, Any]) -> None:
+    """There is nothing to try again."""
+    with pytest.raises(UnreadableEventError, match="names no node"):
+        read(letter(**node))
+
+
+@pytest.mark.parametrize("detail", [None, [], "text", 3, True])
+@pytest.mark.parametrize(
+    "kind", ["HyperPod Node Reboot Requested", "HyperPod Node Reboot Failed", "HyperPod Node Reboot Refused"]
+)
+def test_own_message_without_detail_is_unreadable(kind: str, detail: object) -> None:
+    """Our own messages have an object there, or nobody knows what they are."""
+    with pytest.raises(UnreadableEventError, match=r"^detail: takes an object, not "):
+        read(request() | {"detail-type": kind, "detail": detail})
+
+
+words = st.text(min_size=1, max_size=30).map(str.strip).filter(bool)
+times = st.timedeltas(timedelta(days=-4000), timedelta(days=4000)).map(
+    lambda delta: (NOW + delta).replace(microsecond=(NOW + delta).microsecond // 1000 * 1000)
+)
+
+
+@given(
+    report=st.builds(
+        Report,
+        trigger=st.builds(Trigger, words, words, words, times, st.one_of(st.just(""), words)),
+        node=st.builds(Node, st.sampled_from(IdKind), words),
+        cluster=words,
+        cluster_is_hyperpod=st.booleans(),
+        repair_action=st.none() | words,
+        attempt=st.integers(1, 99),
+        on_demand=st.booleans(),
+    ),
+    outcome=st.sampled_from([Outcome.FAILED, Outcome.REFUSED]),
+    code=words,
+    reason=st.text(max_size=30),
+)
+def test_dead_letter_put_back_is_a_new_attempt_at_the_same_node(
+    report: Report, outcome: Outcome, code: str, reason: str
+) -> None:
+    """Whatever the node, cluster and first trigger, they come back as they were, one attempt later."""
+    ending = Ending(Case(message({}), report), outcome, reason, code)
+    body = dead_letter(ending, letter_id=UUID(int=1), now=NOW, origin=Origin("111122223333", "us-west-2")).body
+    assert list(events.read(body, message_id="m-2", sent=NOW)) == [
+        Report(
+            trigger=report.trigger,
+            node=report.node,
+            cluster=report.cluster,
+            attempt=report.attempt + 1,
+            on_demand=True,
+        )
+    ]
