@@ -96,7 +96,7 @@ def remove_unneeded(target: Path) -> None:
 
 
 def compile_all(target: Path, interpreter: Interpreter | None) -> None:
-    """Never checked against the source at run time, under the paths it has there; no byte hangs on a random hash seed."""
+    """Never checked against the source at run time, under the paths it has there; no byte by a random seed."""
     if interpreter is None:
         return
     options = ["-q", "-f", "--invalidation-mode", "unchecked-hash", "-s", str(target), "-p", "/var/task"]

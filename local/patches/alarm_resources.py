@@ -16,7 +16,7 @@ def apply() -> None:
     """Authorise ListTagsForResource for the ARN that it names."""
     extract = iam_actions.extract_resource_arn
 
-    def extract_alarm(  # noqa: PLR0917  # the emulator's signature
+    def extract_alarm(  # the emulator's signature
         service: str, method: str, path: str, headers: dict[str, str], body: bytes, *rest: Any
     ) -> str:
         if service == "monitoring" and headers.get("x-amz-target", "").endswith(_TARGET):

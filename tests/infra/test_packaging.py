@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-import app
 from infra import function_asset as packaging
 from infra.interpreter import Interpreter, find_interpreter
 
@@ -104,7 +103,7 @@ def test_bytecode_of_the_building_python_stays_behind(
     wheels: Path, pinned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It lies beside the sources as soon as a test has imported them."""
-    real = Path(app.__file__).parent / "lambda"
+    real = Path(packaging.__file__).parents[1] / "lambda"
     pinned.write_bytes((real / "requirements.txt").read_bytes())
     code = tmp_path / "node_remediation"
     (code / "__pycache__").mkdir(parents=True)

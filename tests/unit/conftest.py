@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -39,3 +40,9 @@ def environment() -> Iterator[dict[str, str]]:
 def handler(environment: dict[str, str]) -> ModuleType:
     """The handler module, imported as the runtime does it."""
     return importlib.import_module("node_remediation.handler")
+
+
+@pytest.fixture(scope="session")
+def sagemaker(handler: ModuleType, environment: dict[str, str]) -> Any:
+    """The client that the function is built with, retries and time-outs included."""
+    return handler.build(environment)._rebooter._client

@@ -9,7 +9,7 @@ from typing import Any
 
 from node_remediation.awserrors import CallError, Meaning
 from node_remediation.lookup import LookupFailedError
-from node_remediation.model import Ending, Handling, Message, Node
+from node_remediation.model import Case, Ending, Handling, IdKind, Message, Node, Outcome, Report, Settled, Trigger
 from node_remediation.reboot import Answer, Answers, Result
 from node_remediation.remediate import Remediator
 from node_remediation.resolve import Resolver
@@ -197,3 +197,42 @@ class World:
 THROTTLED = CallError(Meaning.THROTTLED, "ThrottlingException", "Rate exceeded")
 DENIED = CallError(Meaning.REJECTED, "AccessDeniedException", "not authorized")
 NOT_FOUND = CallError(Meaning.REJECTED, "ResourceNotFound", "Cluster not found")
+
+
+def case(
+    node: Node | None = None,
+    cluster: str | None = "ml-a",
+    *,
+    body: object = "{}",
+    message_id: str = "m-1",
+    redriven: str | None = None,
+    **extra: Any,
+) -> Case:
+    """A report of a node (of instance 1, unless given) with the message that it came in."""
+    trigger = Trigger(
+        "aws.sagemaker", "SageMaker HyperPod Cluster Node Health Event", "event-1", extra.pop("time", NOW), "Xid 79"
+    )
+    report = Report(trigger=trigger, node=node or Node(IdKind.NODE_ID, instance_id(1)), cluster=cluster, **extra)
+    return Case(message(body, id=message_id, redriven=redriven), report)
+
+
+def settled_case(
+    outcome: Outcome = Outcome.UNREADABLE,
+    code: str | None = "Unreadable",
+    *,
+    body: object = "{",
+    message_id: str = "m-1",
+) -> Case:
+    """A case that names no node."""
+    trigger = Trigger("", "", message_id, NOW)
+    return Case(message(body, id=message_id), Settled(trigger, outcome, "the body is not JSON", code))
+
+
+def ending(
+    of: Case | None = None,
+    outcome: Outcome = Outcome.FAILED,
+    code: str | None = "InstanceIdInUse",
+    reason: str = "The node is busy.",
+) -> Ending:
+    """How a case ended: failed, unless told otherwise."""
+    return Ending(of or case(), outcome, reason, code)

@@ -87,4 +87,4 @@ def test_everything_but_a_no_is_passing(meaning: Meaning) -> None:
 
 def test_throttling_codes_are_botocores() -> None:
     """The list of what counts as throttling is the SDK's own."""
-    assert set(ThrottledRetryableChecker._THROTTLED_ERROR_CODES) == codes.THROTTLING
+    assert set(vars(ThrottledRetryableChecker)["_THROTTLED_ERROR_CODES"]) == codes.THROTTLING

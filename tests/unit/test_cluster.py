@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -67,13 +66,8 @@ AccountOf = Callable[..., Account]
 
 
 @pytest.fixture
-def account(handler: ModuleType, environment: dict[str, str]) -> AccountOf:
-    client = CLIENTS.setdefault("sagemaker", None) or handler.build(environment)._rebooter._client
-    CLIENTS["sagemaker"] = client
-    return lambda replies, **more: Account(client, replies, **more)
-
-
-CLIENTS: dict[str, Any] = {}
+def account(sagemaker: Any) -> AccountOf:
+    return lambda replies, **more: Account(sagemaker, replies, **more)
 
 
 def test_hyperpod_name_is_itself(account: AccountOf) -> None:

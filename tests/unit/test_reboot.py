@@ -3,12 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import ceil, log2
-from types import ModuleType
 from typing import Any
 
 import pytest
 from botocore import exceptions
-from botocore.httpsession import URLLib3Session
 from hypothesis import given
 from hypothesis import strategies as st
 from node_remediation.model import IdKind, Node
@@ -66,15 +64,9 @@ class Api:
         return answers
 
 
-@pytest.fixture(scope="module")
-def client(handler: ModuleType, environment: dict[str, str]) -> Any:
-    """The client that the function is built with, retries and time-outs included."""
-    return handler.build(environment)._rebooter._client
-
-
 @pytest.fixture
-def api(client: Any) -> Api:
-    return Api(client)
+def api(sagemaker: Any) -> Api:
+    return Api(sagemaker)
 
 
 def replies(*each: Reply) -> Callable[[Body], Reply]:
@@ -173,11 +165,11 @@ def guilty(names: set[str], words: str = "Value {} fails to satisfy the constrai
 
 
 @given(count=st.integers(1, 25), data=st.data())
-def test_call_rejected_for_ids_is_halved_until_they_are_alone(client: Any, count: int, data: st.DataObject) -> None:
+def test_call_rejected_for_ids_is_halved_until_they_are_alone(sagemaker: Any, count: int, data: st.DataObject) -> None:
     """Every node has one answer, the innocent are rebooted once, and calls are as few as halving takes."""
     asked = data.draw(st.permutations(nodes(count)))
     bad = {each.id for each in data.draw(st.sets(st.sampled_from(asked)))}
-    api = Api(client)
+    api = Api(sagemaker)
     answers = api.reboot(asked, guilty(bad))
     assert sorted(answer.node.id for answer in answers.answers) == sorted(each.id for each in asked)
     for answer in answers.answers:
@@ -299,10 +291,8 @@ def test_deadline_while_halving_leaves_the_rest_uncalled(api: Api) -> None:
     assert len(api.sent) == 2
 
 
-def test_function_client_sends_once_and_gives_up_in_time(client: Any) -> None:
+def test_function_client_sends_once_and_gives_up_in_time(sagemaker: Any) -> None:
     """The configuration of the deployed client: one attempt, and time-outs that fit the reserve."""
-    config = client.meta.config
+    config = sagemaker.meta.config
     assert config.retries["total_max_attempts"] == 1
     assert config.connect_timeout + config.read_timeout <= 10
-    assert isinstance(client._endpoint.http_session, URLLib3Session)
-    assert client._endpoint.http_session._timeout.read_timeout == config.read_timeout

@@ -1,5 +1,6 @@
 """The order of the steps, and what becomes of messages when a part of the world says no."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -325,7 +326,8 @@ def test_composite_alarm_reboots_the_nodes_of_its_children() -> None:
 
 def test_composite_alarm_is_followed_through_nested_composites() -> None:
     """A composite of composites leads to the metric alarms below; a circle ends."""
-    reason = '{"triggeringAlarms": [{"arn": "arn::alarm:deep"}, {"arn": "arn:aws:cloudwatch:us-east-1:123456789012:alarm:ServerCpuTooHigh"}]}'
+    itself = "arn:aws:cloudwatch:us-east-1:123456789012:alarm:ServerCpuTooHigh"
+    reason = json.dumps({"triggeringAlarms": [{"arn": "arn::alarm:deep"}, {"arn": itself}]})
     inner = {"AlarmName": "ServerCpuTooHigh", "AlarmRule": "ALARM(deep)", "StateReasonData": reason}
     world = World(alarms=FakeAlarms([inner, child("deep", instance_id(8))]))
     world.handle(message(composite_event()))

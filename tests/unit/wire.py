@@ -4,9 +4,10 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
 
 Body = dict[str, Any]
 # A status and a body, or what the network raises.
@@ -29,14 +30,15 @@ def wired(client: Any, reply: Callable[[Body], Reply]) -> Iterator[list[Body]]:
     sent: list[Body] = []
 
     def send(request: AWSPreparedRequest, **_: object) -> AWSResponse:
-        body = json.loads(request.body)
+        body = json.loads(cast("str | bytes", request.body))
         sent.append(body)
         answer = reply(body)
         if isinstance(answer, Exception):
             raise answer
         status, content = answer
+        headers = HTTPHeaders.from_pairs([("content-type", "application/x-amz-json-1.1")])
         raw = content if isinstance(content, bytes) else json.dumps(content).encode()
-        return AWSResponse(request.url, status, {"content-type": "application/x-amz-json-1.1"}, _Raw(raw))
+        return AWSResponse(request.url, status, headers, _Raw(raw))
 
     client.meta.events.register("before-send", send)
     try:

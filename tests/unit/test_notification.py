@@ -1,0 +1,267 @@
+"""The topic's messages: JSON for machines, and the mail that a person is woken by."""
+
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from node_remediation.deadletter import Origin
+from node_remediation.mail import Frame, Redrive
+from node_remediation.model import Case, Ending, IdKind, Node, Outcome, Report, Trigger
+from node_remediation.notification import MOST_BYTES, Notification, notify
+
+from tests.unit.fakes import NOW, case, ending, instance_id, message, settled_case
+
+FRAME = Frame(
+    NOW,
+    Origin("111122223333", "us-west-2"),
+    Redrive("arn:aws:sqs:us-west-2:111122223333:dead", "arn:aws:sqs:us-west-2:111122223333:intake"),
+)
+LISTS = ("Failed", "FailedNodeLogicalIds", "Refused", "Rebooted", "Observed", "Recovered")
+HOSTILE = '\x00\x1b\ud800\U0001f4a5é\u2028\r\n\x7f"\\'
+
+
+def one(endings: Sequence[Ending]) -> Notification:
+    ((notification, told),) = notify(endings, FRAME)
+    assert list(told) == list(endings)
+    return notification
+
+
+def node(number: int) -> Node:
+    return Node(IdKind.NODE_ID, instance_id(number))
+
+
+LOGICAL = Node(IdKind.LOGICAL_ID, "df268d19-f035")
+NIGHT = [
+    ending(case(node(1))),
+    ending(case(LOGICAL), code="InternalServerError", reason="Try again."),
+    ending(
+        case(node(2), recommendation="Please Replace the Faulty Node."),
+        Outcome.REFUSED,
+        "ClusterNotAllowed",
+        "cluster ml-a matches none of the setting clusters: ml-b",
+    ),
+    ending(case(node(3)), Outcome.REBOOTED, None, "SageMaker started the reboot"),
+]
+
+
+def test_json_holds_every_entry_in_the_apis_shape() -> None:
+    """Every field, compared whole; lists that are empty are there."""
+    assert json.loads(one(NIGHT).json) == {
+        "ClusterName": "ml-a",
+        "AccountId": "111122223333",
+        "Region": "us-west-2",
+        "Time": "2026-11-23T02:14:07Z",
+        "Failed": [{"NodeId": instance_id(1), "ErrorCode": "InstanceIdInUse", "Message": "The node is busy."}],
+        "FailedNodeLogicalIds": [
+            {"NodeLogicalId": "df268d19-f035", "ErrorCode": "InternalServerError", "Message": "Try again."}
+        ],
+        "Refused": [
+            {
+                "NodeId": instance_id(2),
+                "ErrorCode": "ClusterNotAllowed",
+                "Message": "cluster ml-a matches none of the setting clusters: ml-b",
+            }
+        ],
+        "Rebooted": [{"NodeId": instance_id(3), "Message": "SageMaker started the reboot"}],
+        "Observed": [],
+        "Recovered": [],
+    }
+
+
+def test_attributes_name_cluster_most_pressing_kind_and_each_code_once() -> None:
+    """So that a filter policy can route."""
+    notification = one([*NIGHT, ending(case(node(4)))])
+    assert notification.cluster == "ml-a"
+    assert notification.kind == "failed"
+    assert notification.error_codes == ("InstanceIdInUse", "InternalServerError", "ClusterNotAllowed")
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.REFUSED, Outcome.UNREADABLE, Outcome.REBOOTED])
+def test_kind_of_a_message_of_one_kind_is_that(outcome: Outcome) -> None:
+    """Whatever else a message could have."""
+    assert one([ending(outcome=outcome)]).kind == outcome.value
+
+
+def test_unreadable_message_is_told_without_node_or_cluster() -> None:
+    """There is nothing to name, and the lists that others rely on are still all there."""
+    notification = one([ending(settled_case(), Outcome.UNREADABLE, "Unreadable", "the body is not JSON")])
+    body = json.loads(notification.json)
+    assert body["ClusterName"] is None
+    assert body["Unreadable"] == [{"ErrorCode": "Unreadable", "Message": "the body is not JSON"}]
+    assert all(body[name] == [] for name in LISTS)
+    assert (notification.subject, notification.cluster) == ("HyperPod cluster unknown: 1 unreadable", "unknown")
+
+
+def test_message_has_a_form_for_each_protocol() -> None:
+    """SNS gives e-mail the text and everything else the JSON."""
+    notification = one(NIGHT)
+    assert json.loads(notification.message) == {"default": notification.json, "email": notification.text}
+
+
+MAIL = f"""\
+HyperPod cluster ml-a, account 111122223333, us-west-2
+2026-11-23 02:14:07 UTC
+
+2 nodes could not be rebooted:
+
+  {instance_id(1)}  InstanceIdInUse
+    The node is busy.
+    Reported 2026-11-23 02:14:07 UTC by SageMaker HyperPod Cluster Node Health Event: Xid 79
+
+  df268d19-f035  InternalServerError
+    Try again.
+    Reported 2026-11-23 02:14:07 UTC by SageMaker HyperPod Cluster Node Health Event: Xid 79
+
+1 report was refused, nothing was rebooted for it:
+
+  {instance_id(2)}  ClusterNotAllowed
+    cluster ml-a matches none of the setting clusters: ml-b
+    Reported 2026-11-23 02:14:07 UTC by SageMaker HyperPod Cluster Node Health Event: Xid 79
+    HyperPod recommends: "Please Replace the Faulty Node."
+
+1 node is being rebooted:
+
+  {instance_id(3)}
+    SageMaker started the reboot
+    Reported 2026-11-23 02:14:07 UTC by SageMaker HyperPod Cluster Node Health Event: Xid 79
+
+What usually helps:
+
+  InstanceIdInUse
+    Another operation is running on the node, often a repair or a reboot of HyperPod's own. Wait
+    until it is over (aws sagemaker describe-cluster-node shows the status), then redrive.
+
+  InternalServerError
+    SageMaker failed by itself. Redrive; if it fails again, open a case with AWS Support.
+
+  ClusterNotAllowed
+    The setting clusters does not name this cluster. If it should be looked after, add it and
+    deploy, then redrive; else delete the message from the dead-letter queue.
+
+Each of these is also a message in the dead-letter queue. To try everything in that queue again:
+
+  aws sqs start-message-move-task \\
+    --source-arn arn:aws:sqs:us-west-2:111122223333:dead \\
+    --destination-arn arn:aws:sqs:us-west-2:111122223333:intake \\
+    --region us-west-2
+"""
+
+
+def test_mail_says_what_failed_why_and_what_to_do() -> None:
+    """The whole mail of one night."""
+    assert one(NIGHT).text == MAIL
+
+
+def test_mail_of_reboots_alone_asks_for_nothing() -> None:
+    """With notify_rebooted a night without trouble is a list of nodes: no advice, no redrive."""
+    text = one([ending(case(node(3)), Outcome.REBOOTED, None, "SageMaker started the reboot")]).text
+    assert "1 node is being rebooted:" in text
+    assert "redrive" not in text
+    assert "start-message-move-task" not in text
+
+
+def test_code_without_advice_still_has_some() -> None:
+    """AWS may answer with a code that nobody has seen."""
+    assert "API reference" in one([ending(code="BrandNewException")]).text
+    assert "Redrive in a few minutes" in one([ending(code="ThrottlingException")]).text
+
+
+texts = st.text(max_size=40) | st.sampled_from([HOSTILE, "x" * 500, "\U0001f4a5" * 200])
+big = st.integers(0, 4).map(lambda n: "\U0001f4a5" * (n * 9_000)) | st.just("\x00" * 30_000)
+
+
+def over(node_id: str, kind: IdKind, outcome: Outcome, reason: str, number: int) -> Ending:
+    trigger = Trigger("s", "d", "e", NOW - timedelta(days=1), reason)
+    report = Report(trigger=trigger, node=Node(kind, node_id), cluster="ml-a", recommendation=reason)
+    code = None if outcome is Outcome.REBOOTED else "Code"
+    return Ending(Case(message({}, id=f"m-{number}"), report), outcome, reason, code)
+
+
+TOLD = [Outcome.FAILED, Outcome.REFUSED, Outcome.REBOOTED]
+
+
+@given(st.lists(st.tuples(texts, st.sampled_from(IdKind), st.sampled_from(TOLD), texts | big), min_size=1, max_size=12))
+def test_long_lists_are_split_not_cut(rows: list[tuple[str, IdKind, Outcome, str]]) -> None:
+    """Over all parts each entry is there exactly once, each part fits, and its endings are those that it tells of."""
+    endings = [over(*row, number) for number, row in enumerate(rows)]
+    parts = notify(endings, FRAME)
+    assert [told for _, part in parts for told in part] == endings
+    for notification, part in parts:
+        body = json.loads(notification.json)
+        entries = [entry for name in LISTS for entry in body[name]]
+        assert len(entries) == len(part)
+        assert notification.size == len(notification.message.encode()) <= MOST_BYTES
+        if len(part) > 1 or len(part[0].reason) < 100:
+            for each in part:
+                node = each.case.node
+                assert node
+                entry = {node.kind.value: node.id, "Message": each.reason} | (
+                    {"ErrorCode": each.code} if each.code else {}
+                )
+                assert entry in entries
+
+
+def test_thousand_failures_are_all_told() -> None:
+    """A whole cluster's worth of failures, each entry once and verbatim, in a few messages."""
+    endings = [ending(case(node(number)), reason=f"{number} " + "words " * 40) for number in range(1000)]
+    parts = notify(endings, FRAME)
+    entries = [entry for notification, _ in parts for entry in json.loads(notification.json)["Failed"]]
+    assert entries == [
+        {"NodeId": instance_id(n), "ErrorCode": "InstanceIdInUse", "Message": f"{n} " + "words " * 40}
+        for n in range(1000)
+    ]
+    assert 1 < len(parts) < 20
+
+
+@pytest.mark.parametrize("field", ["reason", "node", "cluster", "trigger", "detail_type", "recommendation", "all"])
+@pytest.mark.parametrize("character", ["x", "\U0001f4a5", "\x00", "é "])
+def test_entry_that_is_too_long_by_itself_still_fits(field: str, character: str) -> None:
+    """SNS would refuse it for good: people get its beginning, the dead letter has it whole."""
+    long = {
+        name: character * 300_000 if field in (name, "all") else "short"
+        for name in ("reason", "node", "cluster", "trigger", "detail_type", "recommendation")
+    }
+    trigger = Trigger("s", long["detail_type"], "e", NOW, long["trigger"] if field != "detail_type" else "")
+    report = Report(
+        trigger=trigger,
+        node=Node(IdKind.NODE_ID, long["node"]),
+        cluster=long["cluster"],
+        recommendation=long["recommendation"],
+    )
+    notification = one([Ending(Case(message({}), report), Outcome.FAILED, long["reason"], "Code")])
+    assert notification.size <= MOST_BYTES
+    entry = json.loads(notification.json)["Failed"][0]
+    assert long["reason"].startswith(entry["Message"])
+    assert entry["Message"]
+    assert long["node"].startswith(entry["NodeId"])
+
+
+@given(
+    cluster=st.none() | st.text(max_size=130) | st.just("ml-" * 60),
+    outcomes=st.lists(st.sampled_from([*TOLD, Outcome.UNREADABLE]), min_size=1, max_size=30),
+)
+def test_subject_is_one_sns_takes(cluster: str | None, outcomes: list[Outcome]) -> None:
+    """Under 100 printable ASCII characters, whatever the cluster's name; the counts are never cut off."""
+    subject = one([ending(case(cluster=cluster), outcome) for outcome in outcomes]).subject
+    assert len(subject) < 100
+    assert subject.isascii()
+    assert subject.isprintable()
+    assert subject[0].isalnum()
+    if Outcome.FAILED in outcomes:
+        assert f": {outcomes.count(Outcome.FAILED)} not rebooted" in subject
+
+
+def test_subject_says_what_happened_to_how_many() -> None:
+    """What a person reads on a locked screen."""
+    assert one(NIGHT).subject == "HyperPod ml-a: 2 not rebooted, 1 refused, 1 rebooting"
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_mail_is_text_that_sns_takes(reason: str, words: str) -> None:
+    """No control characters but line breaks, nothing that UTF-8 cannot write."""
+    text = one([ending(case(Node(IdKind.NODE_ID, words), recommendation=words), reason=reason)]).text
+    text.encode()
+    assert all(character == "\n" or character.isprintable() for character in text)
