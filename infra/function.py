@@ -8,10 +8,10 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
 from constructs import Construct
-from node_remediation.settings import FUNCTION_TIMEOUT, Settings
 
 from infra.queues import Queues
 from infra.role import alarm_arns
+from node_remediation.settings import FUNCTION_TIMEOUT, Settings
 
 
 class RemediationFunction(Construct):

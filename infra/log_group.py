@@ -5,6 +5,7 @@ from typing import cast
 from aws_cdk import RemovalPolicy
 from aws_cdk import aws_logs as logs
 from constructs import Construct
+
 from node_remediation.settings import Settings
 
 

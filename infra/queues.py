@@ -7,6 +7,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
+
 from node_remediation.settings import FUNCTION_TIMEOUT, MAX_RECEIVES, Settings
 
 VISIBILITY_PER_TIMEOUT = 6  # AWS's advice for queues that feed functions: room for retries while throttled

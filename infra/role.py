@@ -8,10 +8,10 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
 from constructs import Construct
-from node_remediation.settings import Settings
 
 from infra.key import USE
 from infra.queues import Queues
+from node_remediation.settings import Settings
 
 
 def alarm_arns(scope: Construct, prefixes: Sequence[str]) -> list[str]:

@@ -5,6 +5,7 @@ from typing import Any
 from aws_cdk import aws_events as events
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
+
 from node_remediation.settings import Settings
 
 # Every status: a healthy node clears, and what an unknown status means is the function's to say, not lost here.

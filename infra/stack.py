@@ -5,7 +5,6 @@ from pathlib import Path
 from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_logs as logs
 from constructs import Construct
-from node_remediation.settings import Settings
 
 from infra.alarm_topics import AlarmTopics
 from infra.alarms import DeadLetterAlarm, dead_letter_alarm_arn, refuse_own_alarms
@@ -16,6 +15,7 @@ from infra.queues import Queues
 from infra.role import FunctionRole
 from infra.rules import Rules
 from infra.topic import FailureTopic
+from node_remediation.settings import Settings
 
 
 class RemediationStack(Stack):

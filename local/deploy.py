@@ -1,7 +1,9 @@
 """Deploys the CDK app to a local AWS with the real CDK CLI."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections import deque
@@ -33,17 +35,19 @@ def deploy(
     with tempfile.TemporaryDirectory(prefix="cdk-") as scratch:
         quiet = ["--no-notices", "--progress=events", "--ci"]
         # From an empty directory: with an app in sight the CLI would synthesize it for nothing.
-        _run(aws, Path(scratch), ["bootstrap", f"aws://{aws.account}/{aws.region}", *quiet], on_line)
+        environment = _environment(aws) | {
+            "TMPDIR": scratch
+        }  # what the CLI leaves there when it is interrupted goes too
+        _run(environment, Path(scratch), ["bootstrap", f"aws://{aws.account}/{aws.region}", *quiet], on_line)
         outputs = Path(scratch) / "outputs.json"
         files = [f"--outputs-file={outputs}", f"--output={scratch}/assembly"]
         settings = [f"--context={key}={value}" for key, value in context.items()]
-        _run(aws, app_dir, ["deploy", "--all", "--require-approval=never", *quiet, *files, *settings], on_line)
+        _run(environment, app_dir, ["deploy", "--all", "--require-approval=never", *quiet, *files, *settings], on_line)
         return _outputs(outputs, stack)
 
 
-def _run(aws: LocalAws, directory: Path, arguments: list[str], on_line: OnLine | None) -> None:
+def _run(environment: Mapping[str, str], directory: Path, arguments: list[str], on_line: OnLine | None) -> None:
     """One CLI command, its output line by line. Raises DeployFailed."""
-    environment = _environment(aws)
     cdk = shutil.which("cdk", path=environment["PATH"])
     if cdk is None:
         raise DeployFailed("the CDK CLI is not installed: make setup")
@@ -57,11 +61,17 @@ def _run(aws: LocalAws, directory: Path, arguments: list[str], on_line: OnLine |
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        start_new_session=True,  # Ctrl-C is for this process, which then ends the CLI and what that started
     ) as process:
-        for line in process.stdout or ():
-            tail.append(line.rstrip())
-            if on_line is not None:
-                on_line(line.rstrip())
+        try:
+            for line in process.stdout or ():
+                tail.append(line.rstrip())
+                if on_line is not None:
+                    on_line(line.rstrip())
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
     if process.returncode != 0:
         raise DeployFailed(f"cdk {arguments[0]} failed ({process.returncode}):\n" + "\n".join(tail))
 

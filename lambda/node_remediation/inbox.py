@@ -11,10 +11,8 @@ from node_remediation.model import Message
 def is_batch(event: object) -> bool:
     """Whether the event is a batch of an SQS event source mapping; anything else is one event by itself."""
     records = event.get("Records") if isinstance(event, dict) else None
-    return (
-        isinstance(records, list)
-        and bool(records)
-        and all(isinstance(record, dict) and record.get("eventSource") == "aws:sqs" for record in records)
+    return isinstance(records, list) and all(
+        isinstance(record, dict) and record.get("eventSource") == "aws:sqs" for record in records
     )
 
 

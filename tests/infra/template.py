@@ -9,9 +9,9 @@ from typing import Any
 
 from aws_cdk import App, Validations
 from cdk_nag import AwsSolutionsChecks
-from node_remediation.settings import Settings
 
 from infra.stack import RemediationStack
+from node_remediation.settings import Settings
 
 STACK = "HyperPodNodeRemediation"
 TOPIC = "arn:aws:sns:us-east-1:111122223333:ops-alarms"

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from node_remediation.settings import SettingsError
 
+from node_remediation.settings import SettingsError
 from tests.infra.template import FULL, Template, synthesize
 
 NAME = "HyperPodNodeRemediation-dead-letters"

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from node_remediation.settings import Settings
 
 import app
 from infra.function_asset import function_asset
+from node_remediation.settings import Settings
 
 ROOT = Path(app.__file__).parent
 

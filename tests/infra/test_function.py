@@ -3,9 +3,8 @@
 import json
 from datetime import timedelta
 
-from node_remediation.settings import FUNCTION_TIMEOUT, Settings
-
 from infra.interpreter import RUNTIME_VERSION
+from node_remediation.settings import FUNCTION_TIMEOUT, Settings
 from tests.infra.template import FULL, TOPIC, Template
 
 ALARMS = "arn:<AWS::Partition>:cloudwatch:<AWS::Region>:<AWS::AccountId>:alarm:"

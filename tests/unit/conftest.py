@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+
 from node_remediation.settings import Settings
 
 settings.register_profile("unit", deadline=None, database=None)

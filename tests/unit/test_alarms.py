@@ -7,9 +7,9 @@ from typing import Any
 import boto3
 import pytest
 from botocore.stub import Stubber
+
 from node_remediation.alarms import CloudWatchAlarms
 from node_remediation.lookup import LookupFailedError
-
 from tests.unit.fakes import NOW
 
 ARN = "arn:aws:cloudwatch:us-west-2:111122223333:alarm:hyperpod-xid"

@@ -7,6 +7,7 @@ from botocore import exceptions
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 from botocore.retries.standard import ThrottledRetryableChecker
+
 from node_remediation import awserrors, codes
 from node_remediation.awserrors import CallError, Meaning
 

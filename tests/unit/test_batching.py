@@ -6,9 +6,9 @@ import pytest
 from botocore.session import get_session
 from hypothesis import given
 from hypothesis import strategies as st
+
 from node_remediation.batching import MOST_NODES_PER_CALL, calls_for
 from node_remediation.model import INSTANCE_ID, LOGICAL_ID, IdKind, Node
-
 from tests.unit.fakes import instance_id
 
 instances = st.integers(0, 400).map(lambda n: Node(IdKind.NODE_ID, instance_id(n)))

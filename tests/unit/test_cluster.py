@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
+
 from node_remediation.awserrors import Meaning
 from node_remediation.cluster import SageMakerClusters
 from node_remediation.lookup import LookupFailedError
-
 from tests.unit.fakes import NOW
 from tests.unit.wire import Body, Reply, error, wired
 

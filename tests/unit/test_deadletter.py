@@ -5,10 +5,10 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+
 from node_remediation import codes
 from node_remediation.deadletter import DeadLetter, Origin, dead_letter, is_reported
 from node_remediation.model import Ending, IdKind, Node, Outcome
-
 from tests.unit.fakes import NOW, case, ending, instance_id, settled_case
 
 LETTER_ID = UUID("6fa0b3a8-3f8a-4a0c-9a3e-5d1f1b0e0c11")

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from node_remediation import events
 from node_remediation.events import Reading
 from node_remediation.events.fields import UnreadableEventError
 from node_remediation.model import Composite, Report, Settled
-
 from tests.unit.fakes import NOW, SAMPLES, health_event, request, sample, unmuted
 
 PAYLOADS: list[dict[str, Any]] = [

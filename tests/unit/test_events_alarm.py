@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+
 from node_remediation import events
 from node_remediation.events import Reading
 from node_remediation.events.alarm import children_of
 from node_remediation.model import Alarm, Composite, IdKind, Node, Outcome, Report, Settled, Trigger
-
 from tests.unit.fakes import NOW, instance_id, sample, unmuted
 
 NODE = instance_id(1)

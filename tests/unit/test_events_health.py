@@ -6,10 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+
 from node_remediation import events
 from node_remediation.events import Reading
 from node_remediation.model import IdKind, Node, Outcome, Report, Settled, Trigger
-
 from tests.unit.fakes import NOW, health_event, instance_id
 
 NODE = instance_id(1)

@@ -8,11 +8,11 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from node_remediation import events
 from node_remediation.deadletter import Origin, dead_letter
 from node_remediation.events.fields import UnreadableEventError
 from node_remediation.model import Case, Ending, IdKind, Node, Outcome, Report, Settled, Trigger
-
 from tests.unit.fakes import NOW, instance_id, message, request
 
 

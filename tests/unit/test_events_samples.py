@@ -4,10 +4,10 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+
 from node_remediation import events
 from node_remediation.events import Reading
 from node_remediation.model import Alarm, IdKind, Node, Outcome, Report, Settled, Trigger
-
 from tests.unit.fakes import NOW, SAMPLES, sample
 
 MUTED = "muted by arn:aws:cloudwatch:us-east-1:1234567890:alarm-mute-rule:testMute"

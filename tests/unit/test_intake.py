@@ -6,9 +6,9 @@ from typing import Any
 import boto3
 import pytest
 from botocore.stub import Stubber
+
 from node_remediation.intake import SqsIntake
 from node_remediation.model import Message
-
 from tests.unit.fakes import NOW, message
 
 URL = "https://sqs.us-west-2.amazonaws.com/111122223333/intake"

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from node_remediation.model import Ending, IdKind, Node, Outcome
 from node_remediation.reboot import Answer, Result
 from node_remediation.settings import Settings
-
 from tests.unit.fakes import (
     DENIED,
     NOT_FOUND,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from node_remediation import settings as module
 from node_remediation.settings import LOG_RETENTION_DAYS, ClusterTag, Settings, SettingsError, matches
 
