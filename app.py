@@ -10,10 +10,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "lambda")]  # `cdk` may run it with any se
 os.environ.setdefault("JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION", "1")
 
 from aws_cdk import App  # noqa: E402
-from node_remediation.settings import Settings, SettingsError  # noqa: E402
 
 from infra.function_asset import PackagingError, function_asset  # noqa: E402
 from infra.stack import RemediationStack  # noqa: E402
+from node_remediation.settings import Settings, SettingsError  # noqa: E402
 
 STACK = "HyperPodNodeRemediation"
 CONTEXT = "remediation"

@@ -70,11 +70,16 @@ def test_sqs_records_are_a_batch() -> None:
     assert is_batch({"Records": [record(), record()]})
 
 
+def test_batch_without_messages_has_none() -> None:
+    """Nothing to do is not an event that nobody can read."""
+    assert is_batch({"Records": []})
+    assert messages_of_batch({"Records": []}) == []
+
+
 @pytest.mark.parametrize(
     "event",
     [
         {},
-        {"Records": []},
         {"Records": None},
         {"Records": "aws:sqs"},
         {"Records": [record(eventSource="aws:s3")]},

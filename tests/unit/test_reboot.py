@@ -197,6 +197,19 @@ def test_fault_of_the_cluster_stops_after_three_calls(api: Api) -> None:
     ]
 
 
+def test_halves_rejected_in_different_words_are_halved_on(api: Api) -> None:
+    """An ID in each half is at fault, and the words say where without naming it: the innocent are still rebooted."""
+    bad = {instance_id(1): "at position 1", instance_id(6): "at position 6"}
+
+    def reply(body: Body) -> Reply:
+        found = [words for name, words in bad.items() if name in ids(body)]
+        return error("ValidationException", found[0]) if found else all_well(body)
+
+    answers = api.reboot(nodes(8), reply).answers
+    assert {answer.node.id for answer in answers if answer.result is Result.FAILED} == set(bad)
+    assert sum(answer.result is Result.REBOOTED for answer in answers) == 6
+
+
 def test_half_whose_answer_is_lost_is_unknown_and_not_halved_on(api: Api) -> None:
     """What happened to one half says nothing about the other."""
     lost = exceptions.ReadTimeoutError(endpoint_url=URL)

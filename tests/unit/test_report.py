@@ -25,10 +25,8 @@ Entry = dict[str, Any]
 # The IDs of the entries that are refused, or what the whole call raises.
 Refusal = Callable[[list[Entry]], list[str]]
 
-_MODELS = {
-    "send_message_batch": get_session().get_service_model("sqs").operation_model("SendMessageBatch").input_shape,
-    "publish_batch": get_session().get_service_model("sns").operation_model("PublishBatch").input_shape,
-}
+_SQS = get_session().get_service_model("sqs").shape_for("SendMessageBatchRequest")
+_SNS = get_session().get_service_model("sns").shape_for("PublishBatchInput")
 
 
 def size(entry: Entry, body: str) -> int:
@@ -59,14 +57,14 @@ class FakeBatchApi:
     accepted: list[Entry] = field(default_factory=list)
 
     def send_message_batch(self, **params: Any) -> dict[str, Any]:
-        validate_parameters(params, _MODELS["send_message_batch"])
+        validate_parameters(params, _SQS)
         assert params["QueueUrl"] == DEAD_URL
         check_entries(params["Entries"], "MessageBody", 1_048_576)
         assert all(0 <= entry["DelaySeconds"] <= 900 for entry in params["Entries"])
         return self._answer("queue", params["Entries"])
 
     def publish_batch(self, **params: Any) -> dict[str, Any]:
-        validate_parameters(params, _MODELS["publish_batch"])
+        validate_parameters(params, _SNS)
         assert params["TopicArn"] == TOPIC
         entries = params["PublishBatchRequestEntries"]
         check_entries(entries, "Message", 262_144)
@@ -143,11 +141,14 @@ def raising(error: Exception) -> Refusal:
     return refuse
 
 
+def answered(code: str, status: int) -> ClientError:
+    response: Any = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(response, "x")
+
+
 DOWN = [
-    ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": 403}}, "x"),  # type: ignore[typeddict-item]
-    ClientError(
-        {"Error": {"Code": "InternalError", "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": 500}}, "x"
-    ),  # type: ignore[typeddict-item]
+    answered("AccessDenied", 403),
+    answered("InternalError", 500),
     EndpointConnectionError(endpoint_url="https://x"),
     ReadTimeoutError(endpoint_url="https://x"),
 ]
@@ -313,6 +314,15 @@ def test_notifications_go_in_batches_of_ten_and_of_their_bytes() -> None:
     desk = Desk()
     assert desk.report(*(each for n in range(4) for each in failures(1, f"ml-{n}", "x" * 50_000))) == {}
     assert [len(call) for call in desk.sns.calls] == [2, 2]
+
+
+@pytest.mark.parametrize(("least", "most"), [(64_000, 66_500), (522_000, 525_000)])
+def test_two_long_messages_never_break_a_limit_together(least: int, most: int) -> None:
+    """Sizes around half of what SNS, and of what SQS, takes in one call: the fakes weigh each call."""
+    for length in range(least, most, 250):
+        desk = Desk()
+        endings = [each for name in ("ml-a", "ml-b") for each in failures(1, name, "x" * length)]
+        assert desk.report(*endings) == {}
 
 
 def test_one_message_per_cluster_tells_everything_of_a_batch() -> None:

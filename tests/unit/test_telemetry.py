@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -14,6 +15,10 @@ from node_remediation.telemetry import LogsAndMetrics
 from tests.unit.fakes import NOW, case, ending, instance_id, settled_case
 
 FIELDS = ("event_id", "source", "cluster", "node", "outcome", "code", "reason", "report_time")
+
+
+# Powertools keeps a logger, and the stream that it first wrote to, by its service's name.
+_NUMBERS = count()
 
 
 class Station:
@@ -34,7 +39,7 @@ class Station:
         later: timedelta = timedelta(seconds=30),
     ) -> None:
         stream = io.StringIO()
-        telemetry = LogsAndMetrics(Logger(service=f"unit-{id(self)}", stream=stream))
+        telemetry = LogsAndMetrics(Logger(service=f"unit-{next(_NUMBERS)}", stream=stream))
         self._capsys.readouterr()
         telemetry.record(
             Handling(tuple(endings), handed_back or {}), nodes_per_call=sizes, now=NOW + later, trouble=trouble
@@ -111,8 +116,8 @@ def test_metrics_of_a_batch_are_compared_whole(station: Station) -> None:
         ending(case(cluster="ml-b", time=NOW - timedelta(minutes=1)), Outcome.REBOOTED, None),
     ]
     station.record(endings, sizes=[("ml-a", 25), ("ml-a", 3), ("ml-b", 1)])
-    for blob in station.metrics:
-        del blob["_aws"]["Timestamp"]
+    for written in station.metrics:
+        del written["_aws"]["Timestamp"]
     assert station.metrics == [
         blob(
             {"Cluster": "ml-a"},
@@ -135,18 +140,18 @@ def blob(dimensions: dict[str, str], **metrics: list[float]) -> dict[str, Any]:
     return {"_aws": {"CloudWatchMetrics": [directive]}, **dimensions, **metrics}
 
 
-@pytest.mark.parametrize("count", [99, 100, 101, 200, 257])
-def test_no_value_of_a_long_list_is_lost(station: Station, count: int) -> None:
+@pytest.mark.parametrize("values", [99, 100, 101, 200, 257])
+def test_no_value_of_a_long_list_is_lost(station: Station, values: int) -> None:
     """CloudWatch takes 100 values of a metric at a time; a full batch of the default size is exactly that."""
     endings = [
         ending(case(Node(IdKind.NODE_ID, instance_id(n)), time=NOW - timedelta(seconds=n)), Outcome.REBOOTED, None)
-        for n in range(count)
+        for n in range(values)
     ]
-    station.record(endings, sizes=[("ml-a", n % 25 + 1) for n in range(count)])
-    assert station.values("ReportAge", Cluster="ml-a") == [30 + n for n in range(count)]
-    assert station.values("NodesPerCall", Cluster="ml-a") == [n % 25 + 1 for n in range(count)]
-    assert sum(station.values("Reports", Cluster="ml-a")) == count
-    assert sum(station.values("Rebooted", Cluster="ml-a")) == count
+    station.record(endings, sizes=[("ml-a", n % 25 + 1) for n in range(values)])
+    assert station.values("ReportAge", Cluster="ml-a") == [30 + n for n in range(values)]
+    assert station.values("NodesPerCall", Cluster="ml-a") == [n % 25 + 1 for n in range(values)]
+    assert sum(station.values("Reports", Cluster="ml-a")) == values
+    assert sum(station.values("Rebooted", Cluster="ml-a")) == values
     assert all(len(value) <= 100 for blob in station.metrics for value in blob.values() if isinstance(value, list))
     assert station.unit("ReportAge") == {"Seconds"}
 
