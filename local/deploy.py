@@ -1,5 +1,6 @@
 """Deploys the CDK app to a local AWS with the real CDK CLI."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -69,11 +70,25 @@ def _run(environment: Mapping[str, str], directory: Path, arguments: list[str], 
                 if on_line is not None:
                     on_line(line.rstrip())
         except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            for pid in [process.pid, *_descendants(process.pid)]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             raise
     if process.returncode != 0:
         raise DeployFailed(f"cdk {arguments[0]} failed ({process.returncode}):\n" + "\n".join(tail))
+
+
+def _descendants(ancestor: int) -> list[int]:
+    """The processes that one started, and those that they started: the CLI's app has a session of its own."""
+    try:
+        table = subprocess.run(["ps", "-A", "-o", "pid=", "-o", "ppid="], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return []  # they end by themselves when they find the CLI gone
+    parents = {int(pid): int(parent) for pid, parent in map(str.split, table.stdout.splitlines())}
+    found = {ancestor}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return sorted(found - {ancestor})
 
 
 def _environment(aws: LocalAws) -> dict[str, str]:

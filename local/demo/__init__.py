@@ -1,0 +1,5 @@
+"""The demonstration: the main job on a local AWS of its own, every line of it read from that AWS."""
+
+from local.demo.command import main
+
+__all__ = ["main"]

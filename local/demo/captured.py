@@ -1,0 +1,181 @@
+"""Reads a captured event, whichever way it came, and moves its times to now."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+_OWN_SOURCE = "hyperpod.node-remediation"
+_NODE_KEYS = frozenset({"InstanceId", "NodeId", "NodeName", "NodeIds"})
+_LOGICAL_KEYS = frozenset({"NodeLogicalId", "NodeLogicalIds"})
+_EKS_NODE_PREFIX = "hyperpod-"
+_ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?(?P<fraction>\.\d+)?(?P<zone>Z|[+-]\d\d:?\d\d)?")
+_ARN_MIDDLE = re.compile(r"(?P<service>arn:[a-z-]+:[a-z0-9-]+):[a-z0-9-]+:\d{12}:")
+_SECONDS = range(10**9, 10**10)  # since 1970, in years that matter here
+_MILLISECONDS = range(10**12, 10**13)
+
+
+class BadCaptureError(Exception):
+    """The file holds no event; the message is one line for people."""
+
+
+class Way(Enum):
+    """How an event of its form comes in."""
+
+    BUS = "on the event bus"
+    QUEUE = "as a message on the intake queue"
+    DIRECT = "by invoking the function"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What an event names; `eks` is a cluster's name that may be that of its EKS cluster.
+
+    `one_node` says that its instance ID and its logical ID are those of one node.
+    """
+
+    hyperpod: str | None
+    eks: str | None
+    nodes: tuple[str, ...]
+    logical_ids: tuple[str, ...]
+    one_node: bool
+    alarm: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """A captured event as it is in the file, and the time that it was sent."""
+
+    file: Path
+    way: Way
+    body: Mapping[str, Any]
+    sent: datetime | None
+    names: Names
+
+    def here(self, now: datetime, *, account: str, region: str) -> dict[str, Any]:
+        """The event as if it were sent now, about this account's resources."""
+        text = _ARN_MIDDLE.sub(rf"\g<service>:{region}:{account}:", json.dumps(self.body))
+        shifted: dict[str, Any] = shift(json.loads(text), now - self.sent if self.sent else timedelta())
+        return shifted
+
+    @property
+    def kind(self) -> str:
+        if "detail-type" in self.body:
+            return f"{self.body['source']} / {self.body['detail-type']}"
+        return "alarm action, direct" if self.way is Way.DIRECT else "alarm action, through SNS"
+
+
+def read_capture(file: Path) -> Capture:
+    """The event in a file; raises BadCaptureError."""
+    try:
+        body = json.loads(file.read_bytes())
+    except OSError as error:
+        raise BadCaptureError(f"{file}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise BadCaptureError(f"{file} is not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise BadCaptureError(f"{file}: takes one event, a JSON object")
+    way, inner = _way(file, body), _unwrapped(body)
+    sent = next((time for key in ("time", "Timestamp", "StateChangeTime") if (time := _time(body.get(key)))), None)
+    return Capture(file, way, body, sent, _names(inner))
+
+
+def shift(value: Any, by: timedelta) -> Any:
+    """The value with every time in it moved, also those in JSON inside strings."""
+    if isinstance(value, dict):
+        return {key: _shift_number(key, item, by) or shift(item, by) for key, item in value.items()}
+    if isinstance(value, list):
+        return [shift(item, by) for item in value]
+    if not isinstance(value, str):
+        return value
+    if value.startswith("{"):
+        inner = _unpacked(value)
+        return value if inner is None else json.dumps(shift(inner, by))
+    time, match = _time(value), _ISO.fullmatch(value)
+    return value if time is None or match is None else _like(match, time + by)
+
+
+def _way(file: Path, body: Mapping[str, Any]) -> Way:
+    if isinstance(body.get("alarmData"), dict):
+        return Way.DIRECT
+    if body.get("Type") == "Notification" or ("AlarmName" in body and "NewStateValue" in body):
+        return Way.QUEUE
+    missing = [key for key in ("source", "detail-type", "detail") if not body.get(key)]
+    if missing:
+        raise BadCaptureError(f"{file} is no event: it has no {', '.join(missing)}, nor an alarm's fields")
+    return Way.QUEUE if body["source"] == _OWN_SOURCE else Way.BUS
+
+
+def _unwrapped(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The event inside an SNS notification."""
+    inner = _unpacked(body["Message"]) if body.get("Type") == "Notification" else None
+    return body if inner is None else inner
+
+
+def _names(body: Mapping[str, Any]) -> Names:
+    pairs = list(_pairs(body))
+    clusters = [value for key, value in pairs if key == "ClusterName"]
+    hyperpod = [value for key, value in pairs if key == "HyperPodClusterName"]
+    if body.get("source") in ("aws.sagemaker", _OWN_SOURCE):
+        hyperpod, clusters = hyperpod + clusters, []
+    return Names(
+        hyperpod=next(iter(hyperpod), None),
+        eks=next(iter(clusters), None),
+        nodes=tuple(dict.fromkeys(v.removeprefix(_EKS_NODE_PREFIX) for k, v in pairs if k in _NODE_KEYS)),
+        logical_ids=tuple(dict.fromkeys(v for k, v in pairs if k in _LOGICAL_KEYS)),
+        one_node=any(key == "NodeLogicalId" for key, _ in pairs),
+        alarm=next((value for key, value in pairs if key in ("alarmName", "AlarmName")), None),
+    )
+
+
+def _pairs(value: Any) -> Iterator[tuple[str, str]]:
+    """Every name with a string beside it, however deep: fields, lists of strings, dimensions as name and value."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _pairs(item)
+    if not isinstance(value, dict):
+        return
+    name, text = (value.get(key, value.get(key.capitalize())) for key in ("name", "value"))
+    if isinstance(name, str) and isinstance(text, str):
+        yield name, text
+    for key, item in value.items():
+        yield from ((key, text) for text in (item if isinstance(item, list) else [item]) if isinstance(text, str))
+        yield from _pairs(item)
+
+
+def _unpacked(text: Any) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _time(value: Any) -> datetime | None:
+    if not isinstance(value, str) or not _ISO.fullmatch(value):
+        return None
+    try:
+        time = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _like(match: re.Match[str], time: datetime) -> str:
+    """A time in the spelling of the one that it replaces."""
+    zone, fraction = match["zone"] or "", match["fraction"] or ""
+    digits = f"{time.microsecond:06d}"[: max(len(fraction) - 1, 0)]
+    return time.strftime("%Y-%m-%dT%H:%M:%S") + (f".{digits}" if digits else "") + zone
+
+
+def _shift_number(key: str, value: Any, by: timedelta) -> int | None:
+    """A number that is a time, moved: seconds or milliseconds since 1970 under a name that says so."""
+    if not isinstance(value, int) or not key.lower().endswith(("time", "timestamp")):
+        return None
+    if value in _MILLISECONDS:
+        return value + int(by.total_seconds() * 1000)
+    return value + int(by.total_seconds()) if value in _SECONDS else None

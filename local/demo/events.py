@@ -1,0 +1,108 @@
+"""Entries for the bus that no part of the local AWS emits by itself, as AWS documents them."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from local.demo.stage import CLUSTER, EKS, Node, Stage
+
+_NAMESPACE = "ContainerInsights"
+_METRIC = "hyperpod_node_health_status_unschedulable_pending_reboot"
+_FAULT = "HyperPod Health Monitoring Agent (HMA) has detected fault type NvidiaErrorTerminate on this node."
+
+
+def health_event(stage: Stage, instance_id: str) -> dict[str, Any]:
+    """A node health event about an ID that the simulator has no node for."""
+    summary = {
+        "HealthStatus": "Unhealthy",
+        "HealthStatusReason": _FAULT,
+        "RepairAction": "None",
+        "Recommendation": "Please Replace the Faulty Node.",
+    }
+    detail = {"ClusterName": CLUSTER, "ClusterArn": stage.cluster_arn, "InstanceId": instance_id, "Tags": {}}
+    return _entry(
+        "aws.sagemaker",
+        "SageMaker HyperPod Cluster Node Health Event",
+        stage.cluster_arn,
+        detail | {"HealthSummary": summary},
+    )
+
+
+def cluster_event(stage: Stage, logical_id: str) -> dict[str, Any]:
+    """A cluster event that knows its node by the logical ID only."""
+    detail = {
+        "EventId": "6f1e2a5c-5c3f-4a51-9d0e-0a8f5e1b7c42",
+        "ClusterArn": stage.cluster_arn,
+        "ClusterName": CLUSTER,
+        "InstanceGroupName": "workers",
+        "InstanceId": None,
+        "ResourceType": "Instance",
+        "EventTime": None,
+        "EventLevel": "Warn",
+        "EventDetails": {"EventMetadata": {"Instance": {"NodeLogicalId": logical_id}}},
+        "Description": f"Instance is unhealthy. {_FAULT} Repair action: None.",
+    }
+    return _entry("aws.sagemaker", "SageMaker HyperPod Cluster Event", stage.cluster_arn, {"EventDetails": detail})
+
+
+def contributor_event(stage: Stage, alarm: str, node: Node) -> dict[str, Any]:
+    """One series of a Metrics Insights alarm goes into ALARM."""
+    contributor = {"id": node.instance_id.removeprefix("i-")[-16:], "attributes": _dimensions(node)}
+    return _alarm_entry(
+        stage, alarm, {"alarmContributor": contributor, "configuration": _grouped()}, "CloudWatch Alarm Contributor"
+    )
+
+
+def parent_event(stage: Stage, alarm: str) -> dict[str, Any]:
+    """What CloudWatch sends beside the contributors' events: the alarm as a whole, which names no node."""
+    return _alarm_entry(stage, alarm, {"configuration": _grouped()})
+
+
+def muted_event(stage: Stage, alarm: str, node: Node) -> dict[str, Any]:
+    """An alarm that goes off while a mute rule holds: it reaches the bus all the same."""
+    arn = f"arn:aws:cloudwatch:{stage.aws.region}:{stage.aws.account}:alarm-mute-rule:maintenance"
+    metric = {"metric": {"namespace": _NAMESPACE, "name": _METRIC, "dimensions": _dimensions(node)}, "period": 60}
+    configuration = {"metrics": [{"id": "m1", "metricStat": metric | {"stat": "Maximum"}, "returnData": True}]}
+    return _alarm_entry(stage, alarm, {"configuration": configuration, "muteDetail": {"mutedByArn": arn}})
+
+
+def set_off_alarm(stage: Stage, alarm: str, node: Node) -> None:
+    """A real alarm on the node's Container Insights metric goes into ALARM."""
+    cloudwatch = stage.aws.client("cloudwatch")
+    cloudwatch.put_metric_alarm(
+        AlarmName=alarm,
+        Namespace=_NAMESPACE,
+        MetricName=_METRIC,
+        Dimensions=[{"Name": name, "Value": value} for name, value in _dimensions(node).items()],
+        Statistic="Maximum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=1,
+        ComparisonOperator="GreaterThanOrEqualToThreshold",
+    )
+    reason = "Threshold Crossed: 1 datapoint [1.0] was greater than or equal to the threshold (1.0)."
+    cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason=reason)
+
+
+def _dimensions(node: Node) -> dict[str, str]:
+    # Container Insights knows the cluster by its EKS name only: the function finds the HyperPod cluster behind it.
+    return {"ClusterName": EKS, "InstanceId": node.instance_id, "NodeName": f"hyperpod-{node.instance_id}"}
+
+
+def _grouped() -> dict[str, Any]:
+    query = f'SELECT MAX({_METRIC}) FROM "{_NAMESPACE}" GROUP BY ClusterName, InstanceId, NodeName'  # noqa: S608 -- Metrics Insights, and no input in it
+    return {"metrics": [{"id": "q1", "expression": query, "returnData": True, "period": 60}]}
+
+
+def _alarm_entry(stage: Stage, alarm: str, detail: dict[str, Any], kind: str = "CloudWatch Alarm") -> dict[str, Any]:
+    arn = f"arn:aws:cloudwatch:{stage.aws.region}:{stage.aws.account}:alarm:{alarm}"
+    state = {
+        "value": "ALARM",
+        "reason": "Threshold Crossed: 1 datapoint was greater than or equal to the threshold (1.0).",
+        "timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000"),
+    }
+    return _entry("aws.cloudwatch", f"{kind} State Change", arn, {"alarmName": alarm, "state": state} | detail)
+
+
+def _entry(source: str, detail_type: str, resource: str, detail: dict[str, Any]) -> dict[str, Any]:
+    return {"Source": source, "DetailType": detail_type, "Resources": [resource], "Detail": json.dumps(detail)}

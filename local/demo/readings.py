@@ -1,0 +1,183 @@
+"""What can be seen from outside: the simulator's call log, the bus, both ends of the topic, the dead letters. Pure."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why the API did not reboot a node, in its own words."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One BatchRebootClusterNodes call: what it asked for, what was started, what was refused and why."""
+
+    time: float
+    asked: tuple[str, ...]
+    started: tuple[str, ...]
+    refused: Mapping[str, Refusal]
+
+    @classmethod
+    def read(cls, logged: Mapping[str, Any]) -> Self:
+        asked = (*(logged["node_ids"] or ()), *(logged["logical_ids"] or ()))
+        if logged["error"]:
+            error = Refusal(logged["error"]["code"], logged["error"]["message"])
+            return cls(logged["time"], asked, (), dict.fromkeys(asked, error))
+        answer = logged["answer"]
+        started = (*answer.get("Successful", ()), *answer.get("SuccessfulNodeLogicalIds", ()))
+        entries = (*answer.get("Failed", ()), *answer.get("FailedNodeLogicalIds", ()))
+        refused = {_id(entry) or "": Refusal(entry["ErrorCode"], entry["Message"]) for entry in entries}
+        return cls(logged["time"], asked, started, refused)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message in the dead-letter queue; one that names no node is there as it came in."""
+
+    node: str | None
+    refusal: Refusal
+    kind: str
+    attempt: int
+    retryable: bool
+
+    @classmethod
+    def read(cls, message: Mapping[str, Any]) -> Self:
+        detail = _object(_object(message["Body"]).get("detail"))
+        attributes = message.get("MessageAttributes", {})
+        code, kind = (attributes.get(name, {}).get("StringValue", "") for name in ("ErrorCode", "Kind"))
+        return cls(
+            node=_id(detail),
+            refusal=Refusal(detail.get("ErrorCode", code), detail.get("Message", message["Body"])),
+            kind=kind,
+            attempt=detail.get("Attempt", 1),
+            retryable=detail.get("Retryable", False),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One entry of one of the lists in a topic message."""
+
+    list: str
+    node: str | None
+    refusal: Refusal
+
+
+def read_told(body: str) -> list[Told]:
+    """The entries that a queue subscribed to the topic finds in one message; none in what is not our function's."""
+    lists = _object(_object(body).get("Message"))
+    return [
+        Told(name, _id(entry), Refusal(entry.get("ErrorCode", ""), entry.get("Message", "")))
+        for name, entries in lists.items()
+        if isinstance(entries, list)
+        for entry in entries
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event seen on the bus; `time` is when it was delivered, in seconds since 1970."""
+
+    time: float
+    detail_type: str
+    text: str
+
+    @classmethod
+    def read(cls, body: str, time: float) -> Self:
+        return cls(time, _object(body).get("detail-type", ""), body)
+
+    @property
+    def is_recovery(self) -> bool:
+        return _object(_object(_object(self.text).get("detail")).get("HealthSummary")).get("HealthStatus") == "Healthy"
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """An e-mail as it reached its reader."""
+
+    to: str
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """The function's structured log line about one outcome."""
+
+    event_id: str
+    node: str | None
+    outcome: str
+    code: str | None
+    reason: str
+
+
+def read_log(messages: Iterable[str]) -> list[LogLine]:
+    """The lines among a log's messages that tell an outcome."""
+    lines = (_object(message) for message in messages)
+    return [
+        LogLine(line.get("event_id", ""), line.get("node"), line["outcome"], line.get("code"), line.get("reason", ""))
+        for line in lines
+        if "outcome" in line
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """Everything seen up to one moment; `letters` and `well` (the healthy nodes that run) are as of that moment."""
+
+    events: Sequence[Event] = ()
+    calls: Sequence[Call] = ()
+    letters: Sequence[Letter] = ()
+    told: Sequence[Told] = ()
+    mails: Sequence[Mail] = ()
+    log: Sequence[LogLine] = ()
+    well: frozenset[str] = field(default_factory=frozenset)
+    waiting: int = 0
+
+    def since(self, earlier: "Readings") -> "Readings":
+        """Without what was there already."""
+        return replace(
+            self,
+            events=self.events[len(earlier.events) :],
+            calls=self.calls[len(earlier.calls) :],
+            told=self.told[len(earlier.told) :],
+            mails=self.mails[len(earlier.mails) :],
+            log=self.log[len(earlier.log) :],
+        )
+
+    def started(self, node: str) -> list[Call]:
+        return [call for call in self.calls if node in call.started]
+
+    def refusal(self, node: str) -> Refusal | None:
+        """What the API said of the node last, if that was a no."""
+        return next((call.refused[node] for call in reversed(self.calls) if node in call.refused), None)
+
+    def letters_of(self, node: str) -> list[Letter]:
+        return [letter for letter in self.letters if letter.node == node]
+
+    def told_of(self, node: str) -> list[Told]:
+        return [told for told in self.told if told.node == node]
+
+    def events_of(self, *names: str) -> list[Event]:
+        """The events that name any of these nodes or alarms; not those that say a node is well again."""
+        return [e for e in self.events if any(name in e.text for name in names) and not e.is_recovery]
+
+
+def _id(entry: Mapping[str, Any]) -> str | None:
+    return entry.get("NodeId") or entry.get("NodeLogicalId")
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    """The object that a value is, or holds as JSON; an empty one where it is anything else."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return {}
+    return value if isinstance(value, dict) else {}

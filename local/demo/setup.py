@@ -1,0 +1,40 @@
+"""Starting the local AWS and deploying to it, with what goes on shown."""
+
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from local.aws import LocalAws
+from local.demo.progress import cdk_work, work
+from local.deploy import STACK, deploy
+
+_TOOLKIT = "CDKToolkit"
+
+
+@contextmanager
+def local_aws(console: Console) -> Iterator[LocalAws]:
+    """A local AWS that is gone at the end, however it comes."""
+    aws = LocalAws()
+    try:
+        with work(console, "local AWS") as line:
+            aws.start()
+            line.detail = aws.endpoint
+        yield aws
+    finally:
+        # A second Ctrl-C would leave half of it running.
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        aws.stop()
+        signal.signal(signal.SIGINT, handler)
+
+
+def deploy_stack(console: Console, aws: LocalAws, context: Mapping[str, str]) -> dict[str, str]:
+    """Bootstrap and deploy; returns the stack's outputs."""
+    with cdk_work(console) as cdk:
+        outputs = deploy(aws, context=context, on_line=cdk.read)
+        cloudformation = aws.client("cloudformation")
+        for line, stack in zip(cdk.lines, (_TOOLKIT, STACK), strict=False):
+            made = cloudformation.describe_stack_resources(StackName=stack)["StackResources"]
+            line.detail = f"stack {stack}, {len(made)} resources"
+    return outputs

@@ -1,0 +1,69 @@
+"""The demonstration from the empty machine to the verdict: the order of its parts."""
+
+import time
+from collections.abc import Callable, Mapping
+
+from rich.console import Console
+
+from local.aws import LocalAws
+from local.demo.checks import Verdict
+from local.demo.marks import heading, say
+from local.demo.night import plan_night
+from local.demo.play import Performance, judge_night, judge_redrive
+from local.demo.readings import Readings
+from local.demo.report import show_letters, show_mail, show_numbers, show_verdicts
+from local.demo.setup import deploy_stack, local_aws
+from local.demo.stage import CLUSTER, CONTEXT, EKS, READER, Stage, listen_to_bus, make_cluster, subscribe_to_topic
+from local.demo.watch import Watch
+
+
+def show(console: Console, saboteur: Callable[[LocalAws, Mapping[str, str]], None] | None, patience: float) -> bool:
+    """Set up, play, report, redrive; whether everything was as it must be."""
+    started = time.monotonic()
+    say(console, "HyperPod Node Remediation: a night on a local AWS", style="bold")
+    heading(console, "Setting up")
+    with local_aws(console) as aws:
+        outputs = deploy_stack(console, aws, CONTEXT)
+        if saboteur:
+            saboteur(aws, outputs)
+        stage, watch = _set_stage(console, aws, outputs)
+        set_up = time.monotonic()
+        performance = Performance(console, stage, watch, plan_night(stage.nodes), patience)
+        held = _perform(console, performance)
+    took, of_it = time.monotonic() - started, set_up - started
+    say(console, "", f"{took:.0f} s, {of_it:.0f} s of them to set up. Everything is stopped and removed.")
+    return held
+
+
+def _set_stage(console: Console, aws: LocalAws, outputs: Mapping[str, str]) -> tuple[Stage, Watch]:
+    stage = make_cluster(aws, outputs)
+    queues = {"topic_queue": subscribe_to_topic(aws, outputs), "bus_queue": listen_to_bus(aws)}
+    say(
+        console,
+        f"Cluster {CLUSTER}: {len(stage.nodes)} nodes, EKS cluster {EKS}, node recovery None",
+        f"Subscribed to the topic: {READER}, and a queue to read it from",
+        "batch_window is 1s here instead of 5s, so that nobody waits",
+    )
+    return stage, Watch(aws, outputs, cluster=CLUSTER, **queues)
+
+
+def _perform(console: Console, performance: Performance) -> bool:
+    night = performance.night
+    heading(console, "The night")
+    seen = performance.play()
+    show_numbers(console, seen)
+    show_mail(console, seen.mails)
+    show_letters(console, seen.letters)
+    verdicts = judge_night(night, seen)
+    if seen.letters_of(night.busy.instance_id):
+        after = performance.redrive(seen)
+        _show_later_mail(console, after)
+        verdicts += judge_redrive(night, after)
+    else:
+        verdicts.append(Verdict("the redrive", ("there is no dead letter of the node in use to redrive",)))
+    return show_verdicts(console, verdicts)
+
+
+def _show_later_mail(console: Console, after: Readings) -> None:
+    for mail in after.mails:
+        say(console, "", f"Another mail to {mail.to}: {mail.subject}")

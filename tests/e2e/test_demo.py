@@ -1,0 +1,109 @@
+"""The demonstration as its viewer gets it: what it shows when all is well, and that it notices when nothing is."""
+
+import io
+import json
+import time
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from local.aws import LocalAws
+from local.demo.command import main
+
+_DOES_NOTHING = "def lambda_handler(event, context):\n    return {'batchItemFailures': []}\n"
+_SAMPLES = Path(__file__).parent.parent / "samples"
+
+
+@pytest.fixture
+def screen() -> Console:
+    """A console like a pipe: 100 columns, no terminal."""
+    return Console(file=io.StringIO(), width=100, highlight=False, emoji=False)
+
+
+def shown(screen: Console) -> str:
+    assert isinstance(screen.file, io.StringIO)
+    return screen.file.getvalue()
+
+
+def do_nothing(aws: LocalAws, outputs: Mapping[str, str]) -> None:
+    """Replace the function by one that takes every message and does nothing about it."""
+    package = io.BytesIO()
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("node_remediation/__init__.py", "")
+        archive.writestr("node_remediation/handler.py", _DOES_NOTHING)
+    aws.client("lambda").update_function_code(FunctionName=outputs["FunctionName"], ZipFile=package.getvalue())
+
+
+def test_demo_shows_that_everything_is_as_it_must_be(screen: Console) -> None:
+    """Reboots, mail, dead letters and the redrive are seen, every claim holds, the exit status is 0."""
+    assert main([], console=screen) == 0
+    text = shown(screen)
+    assert "✗" not in text
+    assert "\x1b" not in text
+    for line in (
+        "30 nodes  30 rebooted in ",
+        "InstanceIdInUse → DLQ and topic",
+        "InstanceIdNotFound → DLQ and topic",
+        "InternalServerError → DLQ and topic",
+        "i-12345678abcdefghi  ValidationException → DLQ and topic",
+        "deferred: muted by alarm-mute-rule:maintenance",
+        "  41 events in",
+        "  35 nodes rebooted in ",
+        "Subject: HyperPod ml-training: ",
+        "In the dead-letter queue (DLQ): 4 messages",
+        "aws sqs start-message-move-task",
+        " ✓ 35 nodes were rebooted, each once",
+        " ✓ redrive: the node that was in use is rebooted",
+        " ✓ the others failed again",
+    ):
+        assert line in text
+
+
+def test_demo_of_a_function_that_does_nothing_fails_soon_and_says_what_is_missing(screen: Console) -> None:
+    """Events that lead to nothing are crosses, the exit status is 1, and nobody waits long for it."""
+    sabotaged_at: list[float] = []
+
+    def sabotage(aws: LocalAws, outputs: Mapping[str, str]) -> None:
+        do_nothing(aws, outputs)
+        sabotaged_at.append(time.monotonic())
+
+    assert main([], console=screen, saboteur=sabotage, patience=3) == 1
+    assert time.monotonic() - sabotaged_at[0] < 30
+    text = shown(screen)
+    assert " ✗ 35 nodes were rebooted, each once" in text
+    assert "was not rebooted" in text
+    assert "SageMaker was not asked to reboot it" in text
+    assert " ✗ oncall@example.com got mail that names them" in text
+    assert " ✗ the node of the muted alarm was left alone" in text
+    assert "there is no dead letter of the node in use to redrive" in text
+
+
+def test_captured_event_is_played_now_on_a_node_made_for_it(screen: Console, tmp_path: Path) -> None:
+    """A health event of years ago about a cluster of its own ends in a reboot of its node."""
+    event = json.loads((_SAMPLES / "node-health.documented.json").read_bytes())
+    event["detail"]["InstanceId"] = "i-0123456789abcdef0"
+    file = tmp_path / "captured.json"
+    file.write_text(json.dumps(event))
+    assert main(["--event", str(file)], console=screen) == 0
+    text = shown(screen)
+    assert "sample-cluster, made for it" in text
+    assert "rebooted: i-0123456789abcdef0" in text
+    assert "BatchRebootClusterNodes was called for i-0123456789abcdef0: the reboot started." in text
+
+
+@pytest.mark.parametrize("content", [None, b"", b"[]", b"{}", b'{"source": "aws.sagemaker"}', b"\xff"])
+def test_file_that_holds_no_event_is_one_line_and_wrong_usage(
+    content: bytes | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A missing file, junk and an incomplete event end before anything is started."""
+    file = tmp_path / "event.json"
+    if content is not None:
+        file.write_bytes(content)
+    assert main(["--event", str(file)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"demo: {file}")
+    assert err.count("\n") == 1
