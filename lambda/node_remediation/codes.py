@@ -6,6 +6,15 @@ A call's or a node's failure keeps AWS's own code; the codes here are this syste
 OUTCOME_UNKNOWN = "OutcomeUnknown"
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 UNREADABLE = "Unreadable"
+IN_PROGRESS = "InProgress"
+LEDGER_BUSY = "LedgerBusy"
+PAUSED = "Paused"
+STALE_REPORT = "StaleReport"
+REPLACEMENT_ADVISED = "ReplacementAdvised"
+PROTECTED_NODE = "ProtectedNode"
+COOLING_DOWN = "CoolingDown"
+REBOOT_LIMIT_REACHED = "RebootLimitReached"
+CLUSTER_BUDGET_EXCEEDED = "ClusterBudgetExceeded"
 CLUSTER_NOT_ALLOWED = "ClusterNotAllowed"
 CLUSTER_NOT_RESOLVED = "ClusterNotResolved"
 NODE_NOT_RESOLVED = "NodeNotResolved"
@@ -37,6 +46,12 @@ _RETRYABLE = THROTTLING | {
     "InternalServerError",
     OUTCOME_UNKNOWN,
     DEADLINE_EXCEEDED,
+    IN_PROGRESS,
+    LEDGER_BUSY,
+    PAUSED,
+    COOLING_DOWN,
+    STALE_REPORT,
+    CLUSTER_BUDGET_EXCEEDED,
 }
 
 

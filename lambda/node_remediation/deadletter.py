@@ -75,7 +75,8 @@ def dead_letter(ending: Ending, *, letter_id: UUID, now: datetime, origin: Origi
             "Retryable": codes.is_retryable(code),
             "Attempt": case.reading.attempt if isinstance(case.reading, Report) else 1,
             "Trigger": _trigger(case),
-        },
+        }
+        | _repair_action(case),
     }
     return DeadLetter(json.dumps(event), attributes, delay)
 
@@ -89,6 +90,12 @@ def _trigger(case: Case) -> dict[str, str]:
         "Time": trigger.time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "Reason": trigger.reason,
     }
+
+
+def _repair_action(case: Case) -> dict[str, str]:
+    """What HyperPod advised binds a later attempt too."""
+    action = case.reading.repair_action if isinstance(case.reading, Report) else None
+    return {"RepairAction": action} if action else {}
 
 
 def attribute(value: str) -> str:

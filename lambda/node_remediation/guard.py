@@ -1,17 +1,21 @@
 """The judgement: which reports lead to a reboot, and why the others do not. Pure: no clock, no calls.
 
-GUARDS is the order of the guards; each has its outcome, its code and its reason.
+GUARDS is the order of the guards; each has its outcome, its code and its reason with the numbers behind it.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from math import ceil
 
 from node_remediation import codes
-from node_remediation.model import Case, Ending, Node, Outcome, Report
-from node_remediation.settings import Settings
+from node_remediation.cluster import Facts
+from node_remediation.model import Case, Ending, NodeKey, Outcome, Report
+from node_remediation.record import Book, NodeRecord
+from node_remediation.settings import Settings, in_words
 
-_NodeKey = tuple[str | None, Node]
+_NO_REPAIR = (None, "None")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,90 +28,245 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What a report is judged by: the settings, when each node was last reported healthy, what is planned so far."""
+    """What reports are judged by. `planned` has the nodes that this batch is going to reboot."""
 
     settings: Settings
-    healthy_at: dict[_NodeKey, datetime]
-    planned: set[_NodeKey] = field(default_factory=set)
+    mode: str
+    now: datetime
+    book: Book
+    facts: Mapping[str, Facts] = field(default_factory=dict)
+    planned: set[NodeKey] = field(default_factory=set)
+
+    def record(self, key: NodeKey) -> NodeRecord:
+        return self.book.node(key)
 
 
-def judge(cases: Sequence[Case], settings: Settings) -> Plan:
-    """Judge the cases of one batch, all of whose readings are reports, together: each node is rebooted once."""
-    plan, situation = Plan(), Situation(settings, _healthy_at(cases))
+@dataclass(frozen=True, slots=True)
+class Matter:
+    """One report with what is known of its node."""
+
+    case: Case
+    report: Report
+    key: NodeKey
+    record: NodeRecord
+
+    def ends(self, outcome: Outcome, reason: str, code: str | None = None) -> Ending:
+        return Ending(self.case, outcome, reason, code)
+
+    def refused(self, code: str, reason: str) -> Ending:
+        return Ending(self.case, Outcome.REFUSED, reason, code)
+
+
+Guard = Callable[[Matter, Situation], Ending | None]
+
+
+def judge(cases: Sequence[Case], situation: Situation) -> Plan:
+    """Judge cases, all of whose readings are reports, together: each node is rebooted once."""
+    plan = Plan()
     for case in sorted(cases, key=lambda case: case.trigger.time):
-        endings = (guard(case, _report(case), situation) for guard in GUARDS)
-        ending = next((ending for ending in endings if ending), None)
-        if ending:
-            plan.endings.append(ending)
+        matter = _matter(case, situation)
+        ending = _first(GUARDS, matter, situation)
+        if ending is None or ending.outcome is Outcome.OBSERVED:
+            situation.planned.add(matter.key)
+        if ending is None:
+            plan.reboots.setdefault(matter.key.cluster, []).append(case)
         else:
-            situation.planned.add(_key(case))
-            plan.reboots.setdefault(case.cluster or "", []).append(case)
+            plan.endings.append(_once(matter, ending, situation))
     return plan
 
 
-def _muted(case: Case, report: Report, _: Situation) -> Ending | None:
-    if report.muted and not report.healthy:
-        return Ending(case, Outcome.DEFERRED, report.muted)
-    return None
+def needs_facts(case: Case, situation: Situation) -> bool:
+    """Whether judging a case takes more than what the report, the mode and the settings say."""
+    return _first(GUARDS_WITHOUT_FACTS, _matter(case, situation), situation) is None
 
 
-def _healthy(case: Case, report: Report, _: Situation) -> Ending | None:
-    return Ending(case, Outcome.CLEARED, "the node is reported healthy") if report.healthy else None
+def _matter(case: Case, situation: Situation) -> Matter:
+    assert isinstance(case.reading, Report)  # noqa: S101  the caller passes reports only
+    assert case.key  # noqa: S101  which have a key
+    return Matter(case, case.reading, case.key, situation.record(case.key))
 
 
-def _cluster_known(case: Case, report: Report, _: Situation) -> Ending | None:
-    if report.cluster:
+def _first(guards: Sequence[Guard], matter: Matter, situation: Situation) -> Ending | None:
+    return next((ending for guard in guards if (ending := guard(matter, situation))), None)
+
+
+def _once(matter: Matter, ending: Ending, situation: Situation) -> Ending:
+    """People hear of a node that is refused for the same code once a cooldown; what they ask for is always answered."""
+    if ending.outcome is not Outcome.REFUSED or matter.report.on_demand or ending.code is None:
+        return ending
+    told = matter.record.told.get(ending.code)
+    if told is None or told <= situation.now - situation.settings.cooldown:
+        return ending
+    return matter.ends(Outcome.DUPLICATE, f"refused for {ending.code} already, at {_at(told)}: {ending.reason}")
+
+
+def _muted(matter: Matter, _: Situation) -> Ending | None:
+    muted = matter.report.muted
+    return matter.ends(Outcome.DEFERRED, muted) if muted and not matter.report.healthy else None
+
+
+def _healthy(matter: Matter, _: Situation) -> Ending | None:
+    return matter.ends(Outcome.CLEARED, "the node is reported healthy") if matter.report.healthy else None
+
+
+def _paused(matter: Matter, situation: Situation) -> Ending | None:
+    if situation.mode != "paused":
+        return None
+    return matter.refused(codes.PAUSED, "the mode is paused: nothing is rebooted until an operator resumes")
+
+
+def _cluster_unknown(matter: Matter, _: Situation) -> Ending | None:
+    if matter.report.cluster:
         return None
     reason = (
         "the report names no cluster, and neither the alarm's tag hyperpod:cluster nor the settings default_cluster "
         "or clusters name one"
     )
-    return Ending(case, Outcome.REFUSED, reason, codes.CLUSTER_NOT_RESOLVED)
+    return matter.refused(codes.CLUSTER_NOT_RESOLVED, reason)
 
 
-def _cluster_allowed(case: Case, report: Report, situation: Situation) -> Ending | None:
-    if situation.settings.allows(report.cluster or ""):
+def _cluster_not_allowed(matter: Matter, situation: Situation) -> Ending | None:
+    if situation.settings.allows(matter.key.cluster):
         return None
-    reason = f"cluster {report.cluster} matches none of the setting clusters: {', '.join(situation.settings.clusters)}"
-    return Ending(case, Outcome.REFUSED, reason, codes.CLUSTER_NOT_ALLOWED)
+    allowed = ", ".join(situation.settings.clusters)
+    reason = f"cluster {matter.key.cluster} matches none of the setting clusters: {allowed}"
+    return matter.refused(codes.CLUSTER_NOT_ALLOWED, reason)
 
 
-def _recovered_since(case: Case, report: Report, situation: Situation) -> Ending | None:
-    healthy_at = situation.healthy_at.get(_key(case))
-    if healthy_at is None or healthy_at < report.trigger.time:
+def _recovered_since(matter: Matter, _: Situation) -> Ending | None:
+    healthy_at, reported = matter.record.healthy_at, matter.report.trigger.time
+    if healthy_at is None or healthy_at < reported:
         return None
-    return Ending(case, Outcome.CLEARED, f"the node was reported healthy since, at {healthy_at.isoformat()}")
+    reason = f"reported unhealthy at {_at(reported)}, and healthy since, at {_at(healthy_at)}"
+    return matter.ends(Outcome.CLEARED, reason)
 
 
-def _planned_already(case: Case, _: Report, situation: Situation) -> Ending | None:
-    if _key(case) not in situation.planned:
+def _stale(matter: Matter, situation: Situation) -> Ending | None:
+    replay = matter.report.replay
+    waited = timedelta(seconds=(situation.now - matter.case.message.sent) // timedelta(seconds=1))
+    most = situation.settings.max_report_age
+    if replay:
+        return matter.refused(codes.STALE_REPORT, f"the event is from the archive replay {replay}")
+    if waited <= most:
         return None
-    return Ending(case, Outcome.DUPLICATE, "the same batch has an earlier report of this node")
+    reason = f"the report waited {in_words(waited)} in the intake queue, longer than max_report_age ({in_words(most)})"
+    return matter.refused(codes.STALE_REPORT, reason)
 
 
-GUARDS: tuple[Callable[[Case, Report, Situation], Ending | None], ...] = (
+def _repairing(matter: Matter, situation: Situation) -> Ending | None:
+    until = matter.record.repairing_until
+    if until and until > situation.now:
+        return matter.ends(Outcome.DEFERRED, f"HyperPod is repairing the node; left to it until {_at(until)}")
+    if starts_repair(matter.report, situation.facts[matter.key.cluster]):
+        return matter.ends(Outcome.DEFERRED, f"HyperPod repairs by itself: RepairAction {matter.report.repair_action}")
+    return None
+
+
+def starts_repair(report: Report, facts: Facts) -> bool:
+    """Whether a report says that HyperPod itself is going to repair the node."""
+    return facts.recovers_by_itself and report.repair_action not in _NO_REPAIR
+
+
+def _replacement_advised(matter: Matter, situation: Situation) -> Ending | None:
+    action = matter.report.repair_action
+    if action in (*_NO_REPAIR, "Reboot") or situation.settings.on_replacement_advised == "reboot":
+        return None
+    return matter.refused(
+        codes.REPLACEMENT_ADVISED,
+        f"HyperPod advises {action}, which the cluster's NodeRecovery None leaves to people; the setting "
+        "on_replacement_advised refuses a reboot instead",
+    )
+
+
+def _protected(matter: Matter, situation: Situation) -> Ending | None:
+    if not {matter.key.id, matter.report.node.id} & situation.facts[matter.key.cluster].protected:
+        return None
+    reason = "the node is in a protected instance group (Slurm controller or login, or protected_instance_groups)"
+    return matter.refused(codes.PROTECTED_NODE, reason)
+
+
+def _cooling_down(matter: Matter, situation: Situation) -> Ending | None:
+    if matter.key in situation.planned:
+        return matter.ends(Outcome.DUPLICATE, "the same batch has an earlier report of this node")
+    last, cooldown = max(matter.record.reboots, default=None), situation.settings.cooldown
+    if last is None or last <= situation.now - cooldown:
+        return None
+    reason = f"rebooted at {_at(last)}, less than the cooldown of {in_words(cooldown)} ago"
+    if matter.report.on_demand:
+        return matter.refused(codes.COOLING_DOWN, reason)
+    return matter.ends(Outcome.DUPLICATE, reason)
+
+
+def _attempts_used_up(matter: Matter, situation: Situation) -> Ending | None:
+    most, window = situation.settings.max_reboots_per_node, situation.settings.max_reboots_window
+    reboots = sum(at > situation.now - window for at in matter.record.reboots)
+    if reboots < most:
+        return None
+    reason = f"{reboots} of {most} reboots of the node in {in_words(window)} used, and it is reported unhealthy again"
+    return matter.refused(codes.REBOOT_LIMIT_REACHED, reason)
+
+
+def _budget_spent(matter: Matter, situation: Situation) -> Ending | None:
+    cluster, settings = matter.key.cluster, situation.settings
+    nodes, window = situation.facts[cluster].nodes, settings.budget_window
+    limit = budget_limit(nodes, settings)
+    planned = Counter(key.cluster for key in situation.planned)[cluster]
+    spent = situation.book.budget(cluster).spent(now=situation.now, window=window) + planned
+    if spent < limit:
+        return None
+    reason = f"budget {limit} of {nodes} nodes in {in_words(window)}, {spent} spent"
+    return matter.refused(codes.CLUSTER_BUDGET_EXCEEDED, reason)
+
+
+def budget_limit(nodes: int, settings: Settings) -> int:
+    """How many of a cluster's nodes may be rebooted in a budget window."""
+    return max(settings.budget_min_nodes, ceil(nodes * settings.budget_percent / 100))
+
+
+def _observing(matter: Matter, situation: Situation) -> Ending | None:
+    if situation.mode != "observe":
+        return None
+    told = matter.record.told.get(Outcome.OBSERVED.value)
+    if told and told > situation.now - situation.settings.cooldown and not matter.report.on_demand:
+        return matter.ends(Outcome.DUPLICATE, f"observed already, at {_at(told)}")
+    return matter.ends(Outcome.OBSERVED, "the mode is observe: all guards said yes, and nothing was done")
+
+
+GUARDS_WITHOUT_FACTS: tuple[Guard, ...] = (
     _muted,
     _healthy,
-    _cluster_known,
-    _cluster_allowed,
+    _paused,
+    _cluster_unknown,
+    _cluster_not_allowed,
     _recovered_since,
-    _planned_already,
+    _stale,
+)
+GUARDS: tuple[Guard, ...] = (
+    *GUARDS_WITHOUT_FACTS,
+    _repairing,
+    _replacement_advised,
+    _protected,
+    _cooling_down,
+    _attempts_used_up,
+    _budget_spent,
+    _observing,
 )
 
 
-def _healthy_at(cases: Sequence[Case]) -> dict[_NodeKey, datetime]:
-    """When each node was last reported healthy in this batch."""
-    healthy: dict[_NodeKey, datetime] = {}
-    for case in cases:
-        if _report(case).healthy:
-            healthy[_key(case)] = max(case.trigger.time, healthy.get(_key(case), case.trigger.time))
-    return healthy
+def remember(record: NodeRecord, ending: Ending, situation: Situation) -> NodeRecord:
+    """A node's record with what the ending of a report adds to it; its claim, if it made one, is settled."""
+    case = ending.case
+    matter = _matter(case, situation)
+    record = record.seen(healthy=matter.report.healthy, time=matter.report.trigger.time)
+    facts = situation.facts.get(matter.key.cluster)
+    if ending.outcome is Outcome.DEFERRED and facts and starts_repair(matter.report, facts):
+        record = record.repairing(situation.now + situation.settings.cooldown)
+    if ending.outcome is Outcome.REFUSED and ending.code:
+        record = record.telling(ending.code, situation.now)
+    if ending.outcome is Outcome.OBSERVED:
+        record = record.telling(Outcome.OBSERVED.value, situation.now)
+    return record
 
 
-def _key(case: Case) -> _NodeKey:
-    return case.cluster, _report(case).node
-
-
-def _report(case: Case) -> Report:
-    assert isinstance(case.reading, Report)  # noqa: S101  the caller passes reports only
-    return case.reading
+def _at(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S} UTC"

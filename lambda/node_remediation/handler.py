@@ -14,22 +14,28 @@ from aws_lambda_powertools import Logger
 from botocore.config import Config
 
 from node_remediation.alarms import CloudWatchAlarms
+from node_remediation.claims import Claimant
 from node_remediation.cluster import SageMakerClusters
 from node_remediation.deadletter import Origin
 from node_remediation.inbox import is_batch, message_of_payload, messages_of_batch
 from node_remediation.intake import SqsIntake
+from node_remediation.ledger import DynamoDbLedger
 from node_remediation.mail import Redrive
+from node_remediation.mode import ParameterMode
 from node_remediation.model import Handling
 from node_remediation.reboot import SageMakerRebooter
 from node_remediation.remediate import Remediator
 from node_remediation.report import Destinations, QueueAndTopicReporter
 from node_remediation.resolve import Resolver
 from node_remediation.settings import Settings
+from node_remediation.steps import OnStep, unwatched
 from node_remediation.telemetry import LogsAndMetrics
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
     from types_boto3_cloudwatch import CloudWatchClient
+    from types_boto3_sns import SNSClient
+    from types_boto3_sqs import SQSClient
 
 # Sending and publishing are safe to send again: a message more is no harm.
 _SAFE = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
@@ -41,22 +47,55 @@ class HandBackError(Exception):
     """A direct invocation met passing trouble: the invoker is to try again."""
 
 
-def build(environment: Mapping[str, str]) -> Remediator:
+def build(environment: Mapping[str, str], on_step: OnStep = unwatched) -> Remediator:
     """Wire the function from its environment. Raises KeyError for a missing variable, SettingsError for a bad one."""
     settings = Settings.from_env(environment)
     session = boto3.Session()
     sagemaker = session.client("sagemaker", config=_ONCE)
     sqs = session.client("sqs", config=_SAFE)
+    ledger = DynamoDbLedger(session.client("dynamodb", config=_SAFE), table=environment["LEDGER_TABLE"])
+    clusters = SageMakerClusters(sagemaker, protected_groups=settings.protected_instance_groups, clock=_now)
 
     @cache
     def cloudwatch() -> "CloudWatchClient":
         return session.client("cloudwatch", config=_SAFE)
 
+    return Remediator(
+        settings=settings,
+        resolver=Resolver(settings=settings, clusters=clusters, alarms=CloudWatchAlarms(cloudwatch, clock=_now)),
+        clusters=clusters,
+        mode=ParameterMode(
+            session.client("ssm", config=_SAFE),
+            name=environment["MODE_PARAMETER"],
+            default=settings.mode,
+            clock=_now,
+        ),
+        ledger=ledger,
+        claimant=Claimant(
+            ledger=ledger,
+            rebooter=SageMakerRebooter(sagemaker, sleep=time.sleep),
+            clock=_now,
+            new_id=lambda: uuid4().hex,
+            sleep=time.sleep,
+            on_step=on_step,
+        ),
+        reporter=_reporter(environment, settings, sqs, session.client("sns", config=_SAFE)),
+        intake=SqsIntake(sqs, queue_url=environment["INTAKE_QUEUE_URL"]),
+        telemetry=LogsAndMetrics(Logger(service="node-remediation")),
+        clock=_now,
+        sleep=time.sleep,
+        on_step=on_step,
+    )
+
+
+def _reporter(
+    environment: Mapping[str, str], settings: Settings, sqs: "SQSClient", sns: "SNSClient"
+) -> QueueAndTopicReporter:
     topic_arn = environment["FAILURE_TOPIC_ARN"]
     _, _, _, region, account, _ = topic_arn.split(":", 5)
-    reporter = QueueAndTopicReporter(
+    return QueueAndTopicReporter(
         sqs=sqs,
-        sns=session.client("sns", config=_SAFE),
+        sns=sns,
         destinations=Destinations(
             dead_letter_url=environment["DEAD_LETTER_QUEUE_URL"],
             topic_arn=topic_arn,
@@ -66,19 +105,6 @@ def build(environment: Mapping[str, str]) -> Remediator:
         notify_rebooted=settings.notify_rebooted,
         clock=_now,
         new_id=uuid4,
-    )
-    return Remediator(
-        settings=settings,
-        resolver=Resolver(
-            settings=settings,
-            clusters=SageMakerClusters(sagemaker, clock=_now),
-            alarms=CloudWatchAlarms(cloudwatch, clock=_now),
-        ),
-        rebooter=SageMakerRebooter(sagemaker, sleep=time.sleep),
-        reporter=reporter,
-        intake=SqsIntake(sqs, queue_url=environment["INTAKE_QUEUE_URL"]),
-        telemetry=LogsAndMetrics(Logger(service="node-remediation")),
-        clock=_now,
     )
 
 

@@ -19,6 +19,10 @@ _HEADINGS = {
         "{} reports were refused, nothing was rebooted for them:",
     ),
     Outcome.UNREADABLE: ("1 message could not be read:", "{} messages could not be read:"),
+    Outcome.OBSERVED: (
+        "1 node would have been rebooted, in mode active:",
+        "{} nodes would have been rebooted, in mode active:",
+    ),
     Outcome.REBOOTED: ("1 node is being rebooted:", "{} nodes are being rebooted:"),
 }
 
@@ -58,7 +62,8 @@ def mail_text(endings: Sequence[Ending], kinds: Sequence[Outcome], frame: Frame,
     if codes:
         parts += ["What usually helps:", *(f"  {code}\n{_wrapped(advice_for(code))}" for code in codes)]
         parts.append(
-            "Each of these is also a message in the dead-letter queue. To try everything in that queue again:\n\n"
+            "Each node or message above that failed, was refused or could not be read is also in the dead-letter\n"
+            "queue. To try everything in that queue again:\n\n"
             f"  {frame.redrive.command(frame.origin.region)}"
         )
     return _sendable("\n\n".join(parts) + "\n")

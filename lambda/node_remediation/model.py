@@ -24,6 +24,15 @@ class Outcome(StrEnum):
     UNREADABLE = "unreadable"
 
 
+class Result(StrEnum):
+    """What a reboot call came to for one node."""
+
+    REBOOTED = "rebooted"  # the API said that the reboot was started
+    FAILED = "failed"  # the API said no, for this node or for the whole call
+    UNKNOWN = "unknown"  # the answer was lost: it may have been rebooted
+    NOT_CALLED = "not called"  # passing trouble or the deadline came before an answer: nothing was done
+
+
 class IdKind(StrEnum):
     """The two kinds of ID that BatchRebootClusterNodes takes, by the name of the field in its answers."""
 
@@ -43,6 +52,14 @@ class Node:
         """Whether the ID matches the API's pattern; one that does not could spoil a whole call, so it is sent alone."""
         pattern = INSTANCE_ID if self.kind is IdKind.NODE_ID else LOGICAL_ID
         return pattern.fullmatch(self.id) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeKey:
+    """A node as the ledger knows it: by its instance ID where it has one, so that a node's two IDs are one node."""
+
+    cluster: str
+    id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +87,19 @@ class Report:
     """One node reported unhealthy (or, with `healthy`, healthy again).
 
     `cluster` is the name as reported; only with `cluster_is_hyperpod` is it known not to be an EKS cluster's name.
-    `muted` says by what an alarm was muted or suppressed. `attempt` counts from 1; `on_demand` marks what a person
-    asked for: a request or a redriven dead letter.
+    `instance_id` is the node's, where it was reported by its logical ID. `muted` says by what an alarm was muted or
+    suppressed. `attempt` counts from 1; `on_demand` marks what a person asked for: a request or a redriven dead
+    letter. `replay` names the archive replay that an event comes from.
     """
 
     trigger: Trigger
     node: Node
     cluster: str | None = None
     cluster_is_hyperpod: bool = False
+    instance_id: str | None = None
     healthy: bool = False
     muted: str | None = None
+    replay: str | None = None
     repair_action: str | None = None
     recommendation: str | None = None
     alarm: Alarm | None = None
@@ -95,6 +115,7 @@ class Composite:
     alarm: Alarm
     children: tuple[str, ...]
     healthy: bool = False
+    replay: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +165,19 @@ class Case:
         return self.reading.node if isinstance(self.reading, Report) else None
 
     @property
+    def key(self) -> NodeKey | None:
+        """Where the ledger keeps what was done to the node; None where the report names none."""
+        reading = self.reading
+        if not isinstance(reading, Report):
+            return None
+        return NodeKey(reading.cluster or "", reading.instance_id or reading.node.id)
+
+    @property
+    def owner(self) -> str:
+        """Who claims a node for this report: its message, which stays the same however often it is delivered."""
+        return self.message.id
+
+    @property
     def healthy(self) -> bool:
         """Whether all that this says is that a node is well again."""
         reading = self.reading
@@ -152,12 +186,16 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """The outcome of a case; `code` and `reason` hold the API's own words where the API spoke."""
+    """The outcome of a case; `code` and `reason` hold the API's own words where the API spoke.
+
+    `told` marks what an earlier delivery of the message has reported already.
+    """
 
     case: Case
     outcome: Outcome
     reason: str
     code: str | None = None
+    told: bool = False
 
 
 @dataclass(frozen=True, slots=True)

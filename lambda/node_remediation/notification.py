@@ -15,7 +15,7 @@ _LONGEST_SUBJECT = 99
 
 _LISTS = ("Failed", "FailedNodeLogicalIds", "Refused", "Rebooted", "Observed", "Recovered")
 # The most pressing kind names a message that has several.
-_KINDS = (Outcome.FAILED, Outcome.REFUSED, Outcome.UNREADABLE, Outcome.REBOOTED)
+_KINDS = (Outcome.FAILED, Outcome.REFUSED, Outcome.UNREADABLE, Outcome.OBSERVED, Outcome.REBOOTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,7 @@ def _subject(endings: Sequence[Ending], kinds: Sequence[Outcome], cluster: str |
         Outcome.FAILED: "not rebooted",
         Outcome.REFUSED: "refused",
         Outcome.UNREADABLE: "unreadable",
+        Outcome.OBSERVED: "observed",
         Outcome.REBOOTED: "rebooting",
     }
     summary = ", ".join(f"{count} {words[kind]}" for kind, count in counts)

@@ -3,12 +3,11 @@
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from node_remediation import awserrors, codes
 from node_remediation.awserrors import CallError, Meaning
-from node_remediation.model import IdKind, Node
+from node_remediation.model import IdKind, Node, Result
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker import SageMakerClient
@@ -18,23 +17,15 @@ _TRIES = 4
 _FIRST_WAIT = 0.5  # seconds
 
 
-class Result(Enum):
-    """What a call came to for one node."""
-
-    REBOOTED = "the API said that the reboot was started"
-    FAILED = "the API said no, for this node or for the whole call"
-    UNKNOWN = "the answer was lost: it may have been rebooted"
-    NOT_CALLED = "passing trouble or the deadline came before an answer: nothing was done"
-
-
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A node's result with the API's code and message, verbatim."""
+    """A node's result with the API's code and message, verbatim; `cause` is the error behind a call without answer."""
 
     node: Node
     result: Result
     code: str | None = None
     message: str = ""
+    cause: CallError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +133,9 @@ def read_answer(nodes: Sequence[Node], answer: Mapping[str, Any]) -> list[Answer
 
 
 def _failure(kind: IdKind, entry: Mapping[str, Any]) -> Answer:
-    return Answer(Node(kind, entry.get(kind, "")), Result.FAILED, entry.get("ErrorCode"), entry.get("Message", ""))
+    return Answer(
+        Node(kind, entry.get(kind, "")), Result.FAILED, entry.get("ErrorCode") or "Unknown", entry.get("Message", "")
+    )
 
 
 def read_error(nodes: Sequence[Node], error: CallError) -> list[Answer]:
@@ -151,6 +144,7 @@ def read_error(nodes: Sequence[Node], error: CallError) -> list[Answer]:
         message = (
             f"no usable answer to BatchRebootClusterNodes ({error.code}: {error.message}); the node may be rebooting"
         )
-        return [Answer(node, Result.UNKNOWN, codes.OUTCOME_UNKNOWN, message) for node in nodes]
+        return [Answer(node, Result.UNKNOWN, codes.OUTCOME_UNKNOWN, message, error) for node in nodes]
     result = Result.FAILED if error.meaning is Meaning.REJECTED else Result.NOT_CALLED
-    return [Answer(node, result, error.code, error.message) for node in nodes]
+    cause = error if result is Result.NOT_CALLED else None
+    return [Answer(node, result, error.code, error.message, cause) for node in nodes]

@@ -1,36 +1,63 @@
-"""The order of the steps: read, resolve, judge, reboot, report, hand back. Nothing else knows it."""
+"""The order of the steps: read, resolve, resume, judge, claim, call, record, report, settle, hand back.
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+Nothing else knows it.
+"""
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from node_remediation import codes, events
-from node_remediation.batching import calls_for
+from node_remediation.claims import Claimant
+from node_remediation.cluster import Clusters, Facts
 from node_remediation.events.fields import UnreadableEventError
-from node_remediation.guard import judge
+from node_remediation.guard import Situation, judge, needs_facts, remember
 from node_remediation.intake import Intake
+from node_remediation.ledger import MOST_WRITTEN, Ledger
+from node_remediation.lookup import LookupFailedError
+from node_remediation.mode import Mode
 from node_remediation.model import (
     Case,
     Composite,
     Ending,
     Handling,
     Message,
-    Node,
+    NodeKey,
     Outcome,
     Report,
     Settled,
     Trigger,
     TryAgain,
 )
-from node_remediation.reboot import Answer, Rebooter, Result
+from node_remediation.record import Book, NodeRecord
 from node_remediation.report import Reporter
-from node_remediation.resolve import Resolved, Resolver, give_up
+from node_remediation.resolve import Resolved, Resolver, failed, give_up
+from node_remediation.resume import resume, settle
 from node_remediation.settings import MAX_RECEIVES, Settings
+from node_remediation.steps import OnStep, Step, unwatched
 from node_remediation.telemetry import Telemetry
 
 # No call starts with less than this left: one may take 10 s, and the dead-letter queue and the topic want their share.
 CALL_RESERVE = 25.0  # seconds
 _LATE = "the function ran out of time before the call"
+# How often reports are judged again because another invocation claimed first, and how often settling is tried.
+_JUDGEMENTS = 12
+_SETTLE_TRIES = 8
+
+
+@dataclass(slots=True)
+class _Batch:
+    """One batch on its way: what is known so far, and what it came to."""
+
+    seconds_left: Callable[[], float]
+    book: Book = field(default_factory=Book)
+    facts: dict[str, Facts] = field(default_factory=dict)
+    results: list[Ending | TryAgain] = field(default_factory=list)
+    nodes_per_call: list[tuple[str, int]] = field(default_factory=list)
+
+    def may_call(self) -> bool:
+        return self.seconds_left() > CALL_RESERVE
 
 
 class Remediator:
@@ -41,36 +68,55 @@ class Remediator:
         *,
         settings: Settings,
         resolver: Resolver,
-        rebooter: Rebooter,
+        clusters: Clusters,
+        mode: Mode,
+        ledger: Ledger,
+        claimant: Claimant,
         reporter: Reporter,
         intake: Intake,
         telemetry: Telemetry,
         clock: Callable[[], datetime],
+        sleep: Callable[[float], None],
+        on_step: OnStep = unwatched,
     ) -> None:
         self._settings = settings
         self._resolver = resolver
-        self._rebooter = rebooter
+        self._clusters = clusters
+        self._mode = mode
+        self._ledger = ledger
+        self._claimant = claimant
         self._reporter = reporter
         self._intake = intake
         self._telemetry = telemetry
         self._clock = clock
+        self._sleep = sleep
+        self._on_step = on_step
 
     def handle(self, messages: Sequence[Message], *, seconds_left: Callable[[], float]) -> Handling:
         """Bring every message to its outcomes or hand it back; `seconds_left` counts down to the deadline."""
-
-        def may_call() -> bool:
-            return seconds_left() > CALL_RESERVE
-
-        resolved = [part for message in messages for part in self._read(message, may_call)]
-        over, open_cases = _divide(resolved)
-        plan = judge(open_cases, self._settings)
-        rebooted, sizes = self._reboot(plan.reboots, may_call)
-        handling = self._report(_sort_out([*over, *plan.endings, *rebooted]))
+        batch = _Batch(seconds_left)
+        cases = self._resume(self._load(self._read(messages, batch), batch), batch)
+        situation = self._learn(cases, batch)
+        self._judge_and_reboot(cases, situation, batch)
+        handling = self._settle(self._report(sort_out(batch.results)), situation)
         trouble = self._intake.come_again([message for message in messages if message.id in handling.handed_back])
-        self._telemetry.record(handling, nodes_per_call=sizes, now=self._clock(), trouble=trouble)
+        self._telemetry.record(handling, nodes_per_call=batch.nodes_per_call, now=self._clock(), trouble=trouble)
+        self._on_step(Step.ACKNOWLEDGE)
         return handling
 
-    def _read(self, message: Message, may_call: Callable[[], bool]) -> list[Resolved]:
+    def _read(self, messages: Sequence[Message], batch: _Batch) -> list[Case]:
+        """The reports in the messages, complete; what is over or must wait is among the results."""
+        cases = []
+        for part in (part for message in messages for part in self._read_one(message, batch)):
+            if not isinstance(part, Case):
+                batch.results.append(part)
+            elif isinstance(part.reading, Settled):
+                batch.results.append(Ending(part, part.reading.outcome, part.reading.reason, part.reading.code))
+            else:
+                cases.append(part)
+        return cases
+
+    def _read_one(self, message: Message, batch: _Batch) -> list[Resolved]:
         try:
             readings = events.read(message.body, message_id=message.id, sent=message.sent)
         except UnreadableEventError as error:
@@ -78,7 +124,7 @@ class Remediator:
         resolved: list[Resolved] = []
         for reading in readings:
             asking = self._without_unwatched(reading)
-            if may_call() or isinstance(asking, Settled):
+            if batch.may_call() or isinstance(asking, Settled):
                 resolved += self._resolver.resolve(message, asking)
             else:
                 resolved.append(TryAgain(Case(message, _placeholder(asking)), codes.DEADLINE_EXCEEDED, _LATE))
@@ -92,33 +138,128 @@ class Remediator:
         reason = f"alarm {alarm.name} matches none of the setting alarm_name_prefixes"
         return Settled(reading.trigger, Outcome.IGNORED, reason, alarm=alarm)
 
-    def _reboot(
-        self, reboots: dict[str, list[Case]], may_call: Callable[[], bool]
-    ) -> tuple[list[Ending | TryAgain], list[tuple[str, int]]]:
-        results: list[Ending | TryAgain] = []
-        sizes: list[tuple[str, int]] = []
-        for cluster, cases in reboots.items():
-            case_of = {case.node: case for case in cases if case.node}
-            calls = calls_for(list(case_of))
-            while calls:
-                nodes = calls.pop(0)
-                answers = self._rebooter.reboot(cluster, nodes, may_call=may_call)
-                sizes += [(cluster, size) for size in answers.nodes_per_call]
-                results += [_conclude(_case_for(answer.node, nodes, case_of), answer) for answer in answers.answers]
-                if _is_in_trouble(answers.answers):
-                    # What was not called yet is safe to call later; calling on would only lose more answers.
-                    why = answers.answers[0]
-                    left = [case_of[node] for call in calls for node in call]
-                    results += [TryAgain(case, why.code or "", why.message) for case in left]
-                    break
-        return results, sizes
+    def _load(self, cases: list[Case], batch: _Batch) -> list[Case]:
+        """What the ledger knows of the nodes, and now also when they were reported."""
+        try:
+            batch.book = self._ledger.load({_key(case) for case in cases}, {_key(case).cluster for case in cases})
+        except LookupFailedError as error:
+            batch.results += [failed(case, error) for case in cases]
+            return []
+        _note(cases, batch.book)
+        return cases
+
+    def _resume(self, cases: Iterable[Case], batch: _Batch) -> list[Case]:
+        """What an earlier delivery has called for is not judged again, but carried on with."""
+        now, fresh = self._clock(), []
+        for case in cases:
+            record = batch.book.node(_key(case))
+            left_over = None if case.healthy else resume(case, record, now)
+            if left_over is None:
+                fresh.append(case)
+                continue
+            batch.results.append(left_over)
+            if isinstance(left_over, Ending):
+                batch.book.put(settle(record, left_over, now))  # the next report of the node need not tell it too
+        return fresh
+
+    def _learn(self, cases: list[Case], batch: _Batch) -> Situation:
+        """The mode and the facts of the clusters whose reports need them; cases without are taken out of `cases`."""
+        situation = Situation(self._settings, "active", self._clock(), batch.book, batch.facts)
+        asking = [case for case in cases if not case.healthy]
+        if asking:
+            try:
+                situation = replace(situation, mode=self._mode.get())
+            except LookupFailedError as error:
+                self._give_up(asking, cases, error, batch)
+        for cluster in {_key(case).cluster for case in cases if needs_facts(case, situation)}:
+            try:
+                batch.facts[cluster] = self._clusters.facts(cluster)
+            except LookupFailedError as error:
+                concerned = [case for case in cases if _key(case).cluster == cluster and needs_facts(case, situation)]
+                self._give_up(concerned, cases, error, batch)
+        return situation
+
+    def _give_up(self, concerned: Sequence[Case], cases: list[Case], error: LookupFailedError, batch: _Batch) -> None:
+        batch.results += [failed(case, error) for case in concerned]
+        cases[:] = [case for case in cases if case not in concerned]
+
+    def _judge_and_reboot(self, cases: list[Case], situation: Situation, batch: _Batch) -> None:
+        """Judge, and reboot what may be; where another invocation claimed first, judge again by the new ledger."""
+        for tried in range(_JUDGEMENTS):
+            plan = judge(cases, situation)
+            batch.results += plan.endings
+            cases = []
+            for cluster, planned in plan.reboots.items():
+                turn = self._claimant.reboot(
+                    cluster, planned, batch.book, seconds_left=batch.seconds_left, may_call=batch.may_call
+                )
+                batch.results += turn.results
+                batch.nodes_per_call += [(cluster, nodes) for nodes in turn.nodes_per_call]
+                cases += turn.unclaimed
+            if not cases:
+                return
+            self._sleep(random.uniform(0, 0.05 * 2 ** min(tried, 5)))  # noqa: S311  jitter, not cryptography
+            cases = self._resume(self._load(cases, batch), batch)
+            situation = replace(situation, now=self._clock(), book=batch.book, planned=set())
+        busy = "other invocations kept writing the same cluster's budget"
+        batch.results += [TryAgain(case, codes.LEDGER_BUSY, busy) for case in cases]
 
     def _report(self, handling: Handling) -> Handling:
-        """Report what is over; a message of which any part did not arrive everywhere comes again, as a whole."""
-        missed = self._reporter.report(handling.endings)
-        late = {ending.case.message.id: why for ending, why in missed.items()}
-        arrived = tuple(ending for ending in handling.endings if ending.case.message.id not in late)
-        return Handling(arrived, handling.handed_back | late)
+        """The dead-letter queue first, then the topic; what did not arrive in both comes again with its message."""
+        news = [ending for ending in handling.endings if not ending.told]
+        self._on_step(Step.DEAD_LETTER)
+        missed = self._reporter.send_letters(news)
+        self._on_step(Step.PUBLISH)
+        missed |= self._reporter.publish([ending for ending in news if ending not in missed])
+        return _without(handling, {ending.case.message.id: why for ending, why in missed.items()})
+
+    def _settle(self, handling: Handling, situation: Situation) -> Handling:
+        """Write down what was reported; what could not be written comes again with its message, if it still may."""
+        self._on_step(Step.SETTLE)
+        unwritten: dict[str, str] = {}
+        ended = [ending for ending in handling.endings if ending.case.key]
+        keys = list(dict.fromkeys(_key(ending.case) for ending in ended))
+        for start in range(0, len(keys), MOST_WRITTEN):
+            part = set(keys[start : start + MOST_WRITTEN])
+            endings = [ending for ending in ended if _key(ending.case) in part]
+            why = self._settle_part(endings, situation)
+            if why:
+                late = (ending.case.message for ending in endings)
+                unwritten |= {message.id: why for message in late if message.receives < MAX_RECEIVES}
+        return _without(handling, unwritten)
+
+    def _settle_part(self, endings: Sequence[Ending], situation: Situation) -> str | None:
+        """Write at most 100 nodes' records; returns why that could not be done."""
+        keys, book = {_key(ending.case) for ending in endings}, situation.book
+        try:
+            for tried in range(_SETTLE_TRIES):
+                before = book if tried == 0 else self._ledger.load(keys, ())
+                records = [record for key in keys if (record := _settled(key, before, endings, situation))]
+                if not records or self._ledger.save(records, now=self._clock()):
+                    return None
+                self._sleep(random.uniform(0, 0.02 * 2**tried))  # noqa: S311  jitter, not cryptography
+        except LookupFailedError as error:
+            return str(error)
+        return f"{codes.LEDGER_BUSY}: what was reported could not be written down"
+
+
+def _settled(key: NodeKey, book: Book, endings: Sequence[Ending], situation: Situation) -> NodeRecord:
+    record = book.node(key)
+    for ending in endings:
+        if _key(ending.case) == key:
+            record = remember(settle(record, ending, situation.now), ending, situation)
+    return record
+
+
+def _note(cases: Iterable[Case], book: Book) -> None:
+    """Let the records know of the reports, so that each is judged knowing of all."""
+    for case in cases:
+        book.put(book.node(_key(case)).seen(healthy=case.healthy, time=case.trigger.time))
+
+
+def _key(case: Case) -> NodeKey:
+    assert case.key  # noqa: S101  settled cases, which have none, are over
+    return case.key
 
 
 def _unreadable(message: Message, why: str) -> Ending:
@@ -133,44 +274,13 @@ def _placeholder(reading: Report | Composite) -> Report | Settled:
     return Settled(reading.trigger, outcome, _LATE, alarm=reading.alarm)
 
 
-def _divide(resolved: Sequence[Resolved]) -> tuple[list[Ending | TryAgain], list[Case]]:
-    """What is over or must wait, and the reports that are to be judged."""
-    over: list[Ending | TryAgain] = []
-    open_cases: list[Case] = []
-    for part in resolved:
-        if not isinstance(part, Case):
-            over.append(part)
-        elif isinstance(part.reading, Settled):
-            over.append(Ending(part, part.reading.outcome, part.reading.reason, part.reading.code))
-        else:
-            open_cases.append(part)
-    return over, open_cases
+def _without(handling: Handling, late: dict[str, str]) -> Handling:
+    """The handling with these messages handed back."""
+    arrived = tuple(ending for ending in handling.endings if ending.case.message.id not in late)
+    return Handling(arrived, handling.handed_back | late)
 
 
-def _case_for(node: Node, called: Sequence[Node], case_of: dict[Node, Case]) -> Case:
-    """The case of an answered node; an answer for a node that was not asked for goes with the call's first."""
-    if node in case_of:
-        return case_of[node]
-    first = case_of[called[0]]
-    return Case(
-        first.message, replace(first.reading, node=node) if isinstance(first.reading, Report) else first.reading
-    )
-
-
-def _conclude(case: Case, answer: Answer) -> Ending | TryAgain:
-    if answer.result is Result.NOT_CALLED:
-        return TryAgain(case, answer.code or "", answer.message)
-    if answer.result is Result.REBOOTED:
-        return Ending(case, Outcome.REBOOTED, "SageMaker started the reboot")
-    return Ending(case, Outcome.FAILED, answer.message, answer.code)
-
-
-def _is_in_trouble(answers: Sequence[Answer]) -> bool:
-    """Whether a call came to no answer at all."""
-    return all(answer.result in (Result.NOT_CALLED, Result.UNKNOWN) for answer in answers)
-
-
-def _sort_out(results: Sequence[Ending | TryAgain]) -> Handling:
+def sort_out(results: Sequence[Ending | TryAgain]) -> Handling:
     """Decide by message: one that is to be tried again goes back whole, unless that would reboot a node again.
 
     A message with a node that was, or may have been, rebooted stays; so does one at its last permitted receive. What
@@ -193,6 +303,8 @@ def _sort_out(results: Sequence[Ending | TryAgain]) -> Handling:
 def _must_end(parts: Sequence[Ending | TryAgain]) -> bool:
     if parts[0].case.message.receives >= MAX_RECEIVES:
         return True
+    if any(part.code == codes.IN_PROGRESS for part in parts):
+        return False
     return any(
         isinstance(part, Ending) and (part.outcome is Outcome.REBOOTED or part.code == codes.OUTCOME_UNKNOWN)
         for part in parts

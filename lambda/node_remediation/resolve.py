@@ -13,7 +13,7 @@ from node_remediation.alarms import Alarms
 from node_remediation.cluster import Clusters
 from node_remediation.events.alarm import children_of, find_in_series, read_described, refusal_text
 from node_remediation.lookup import LookupFailedError
-from node_remediation.model import Alarm, Case, Composite, Ending, Message, Outcome, Report, Settled, TryAgain
+from node_remediation.model import Alarm, Case, Composite, Ending, IdKind, Message, Outcome, Report, Settled, TryAgain
 from node_remediation.settings import Settings
 
 CLUSTER_TAG = "hyperpod:cluster"
@@ -40,7 +40,7 @@ class Resolver:
         except LookupFailedError as error:
             outcome = Outcome.CLEARED if reading.healthy else Outcome.FAILED
             alarm = Settled(reading.trigger, outcome, str(error), error.error.code, alarm=reading.alarm)
-            return [_failed(Case(message, alarm), error)]
+            return [failed(Case(message, alarm), error)]
         return [self._complete(Case(message, child)) for child in children]
 
     def _complete(self, case: Case) -> Resolved:
@@ -49,9 +49,16 @@ class Resolver:
             return case
         try:
             cluster = self._cluster(reading)
+            instance = self._instance(cluster, reading)
         except LookupFailedError as error:
-            return _failed(case, error)
-        return Case(case.message, replace(reading, cluster=cluster, cluster_is_hyperpod=True))
+            return failed(case, error)
+        return Case(case.message, replace(reading, cluster=cluster, cluster_is_hyperpod=True, instance_id=instance))
+
+    def _instance(self, cluster: str | None, report: Report) -> str | None:
+        """The instance behind a logical ID: it is what the ledger knows the node by."""
+        if not cluster or report.node.kind is not IdKind.LOGICAL_ID or not report.node.well_formed:
+            return None
+        return self._clusters.instance_id(cluster, report.node.id)
 
     def _cluster(self, report: Report) -> str | None:
         if report.cluster and report.cluster_is_hyperpod:
@@ -69,13 +76,13 @@ class Resolver:
 
     def _children(self, composite: Composite) -> list[Report | Settled]:
         state = "OK" if composite.healthy else "ALARM"
-        reports = [
-            self._read_child(composite, alarm)
-            for alarm in self._metric_alarms(composite.children)
-            if alarm.get("StateValue") == state
-        ]
+        alarms = self._metric_alarms(composite.children)
+        reports = [self._read_child(composite, alarm) for alarm in alarms if alarm.get("StateValue") == state]
         if reports:
             return reports
+        if alarms and all(alarm.get("StateValue") == "OK" for alarm in alarms):
+            reason = f"all alarms that set off composite alarm {composite.alarm.name} are OK again"
+            return [Settled(composite.trigger, Outcome.CLEARED, reason, alarm=composite.alarm)]
         reason = f"none of the alarms that set off composite alarm {composite.alarm.name} is a metric alarm in {state}"
         outcome = Outcome.CLEARED if composite.healthy else Outcome.REFUSED
         code = None if composite.healthy else codes.NODE_NOT_RESOLVED
@@ -111,11 +118,13 @@ class Resolver:
             cluster=cluster.name,
             cluster_is_hyperpod=cluster.hyperpod,
             healthy=composite.healthy,
+            replay=composite.replay,
             alarm=Alarm(name, alarm.get("AlarmArn")),
         )
 
 
-def _failed(case: Case, error: LookupFailedError) -> Ending | TryAgain:
+def failed(case: Case, error: LookupFailedError) -> Ending | TryAgain:
+    """What a case comes to for which something could not be found out."""
     if error.error.passing:
         return TryAgain(case, error.error.code, error.error.message)
     return give_up(case, error.error.code, error.error.message)

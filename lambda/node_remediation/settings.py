@@ -13,6 +13,9 @@ from typing import Any, Generic, Self, TypeVar
 MAX_RECEIVES = 5
 FUNCTION_TIMEOUT = timedelta(seconds=60)
 METRICS_NAMESPACE = "HyperPodNodeRemediation"
+# After how long without a write the ledger forgets an item by itself.
+LEDGER_RETENTION = timedelta(hours=168)
+MODES = ("active", "observe", "paused")
 ENVIRONMENT_VARIABLE = "REMEDIATION_SETTINGS"
 
 # The only values that CloudWatch Logs accepts (PutRetentionPolicy).
@@ -100,6 +103,15 @@ def _one_of(allowed: tuple[int, ...]) -> Kind[int]:
     return Kind(parse, f"one of {', '.join(map(str, allowed))}")
 
 
+def _word(*allowed: str) -> Kind[str]:
+    def parse(value: object) -> str:
+        if value not in allowed:
+            raise ValueError
+        return str(value)
+
+    return Kind(parse, f"one of {', '.join(allowed)}")
+
+
 def _within(value: Any, least: Any, most: Any) -> Any:
     if not least <= value <= most:
         raise ValueError
@@ -110,7 +122,7 @@ def _duration(least: str, most: str) -> Kind[timedelta]:
     def parse(value: object) -> timedelta:
         return _within(_read_duration(value), _read_duration(least), _read_duration(most))  # type: ignore[no-any-return]
 
-    return Kind(parse, f'a duration from "{least}" to "{most}" such as "90s", "30m", "24h"', _write_duration)
+    return Kind(parse, f'a duration from "{least}" to "{most}" such as "90s", "30m", "24h"', in_words)
 
 
 def _read_duration(value: object) -> timedelta:
@@ -120,8 +132,13 @@ def _read_duration(value: object) -> timedelta:
     return timedelta(seconds=int(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]])
 
 
-def _write_duration(value: timedelta) -> str:
-    return f"{value // timedelta(seconds=1)}s"
+def in_words(value: timedelta) -> str:
+    """In the largest unit that divides it and takes more than one of it: "60m", not "3600s" and not "1h"."""
+    seconds = value // timedelta(seconds=1)
+    for unit, size in (("h", 3600), ("m", 60)):
+        if seconds > size and seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
 
 
 def _true_or_false(value: object) -> bool:
@@ -147,6 +164,9 @@ _TOPICS = _list_of(
     _text(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}"), "ARNs of standard SNS topics"
 )
 _EMAILS = _list_of(_text(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+"), "e-mail addresses")
+_GROUPS = _list_of(_text(r"[A-Za-z0-9*-]{1,63}"), 'instance group names, "*" standing for any part')
+# A longer window would be cut short by what the ledger forgets.
+_WINDOW = _duration("1m", in_words(LEDGER_RETENTION))
 _FLAG = Kind(_true_or_false, "true or false")
 _TAG = _optional(Kind(_read_tag, 'a tag as "key=value"', lambda tag: f"{tag.key}={tag.value}"))
 
@@ -175,12 +195,28 @@ class Settings:
     notify_rebooted: bool = _setting(False, _FLAG, "whether reboots that went well are notified too")
     cluster_tag: ClusterTag | None = _setting(None, _TAG, "only clusters so tagged, by IAM")  # noqa: RUF009
     log_retention_days: int = _setting(90, _one_of(LOG_RETENTION_DAYS), "how long the function's logs are kept")
+    mode: str = _setting("active", _word(*MODES), "the mode where the mode parameter does not exist")
+    cooldown: timedelta = _setting("30m", _duration("1m", "24h"), "the least time between two reboots of a node")  # noqa: RUF009
+    max_reboots_per_node: int = _setting(2, _whole(1, 100), "most reboots of a node in max_reboots_window")
+    max_reboots_window: timedelta = _setting("24h", _WINDOW, "the window of max_reboots_per_node")  # noqa: RUF009
+    budget_percent: int = _setting(20, _whole(1, 100), "most of a cluster's nodes, in percent, in budget_window")
+    budget_min_nodes: int = _setting(2, _whole(1, 1_000), "reboots in budget_window that even a small cluster gets")
+    budget_window: timedelta = _setting("60m", _WINDOW, "the window of budget_percent")  # noqa: RUF009
+    max_report_age: timedelta = _setting("60m", _duration("1m", "24h"), "longest wait of a report before it is stale")  # noqa: RUF009
+    on_replacement_advised: str = _setting("refuse", _word("refuse", "reboot"), "when HyperPod advises replacement")
+    protected_instance_groups: tuple[str, ...] = _setting(
+        ["*controller*", "*head*", "*login*"], _GROUPS, "instance groups whose nodes are never rebooted"
+    )
 
     def __post_init__(self) -> None:
         if self.batch_size > 10 and self.batch_window < timedelta(seconds=1):  # noqa: PLR2004  # Lambda's own limit
             raise SettingsError("batch_window", 'takes at least "1s" when batch_size is over 10')
         if self.default_cluster is not None and not self.allows(self.default_cluster):
             raise SettingsError("default_cluster", f"takes a cluster that remediation.clusters allows, not {_shown(self.default_cluster)}")  # fmt: skip  # noqa: E501
+        for name, window in (("budget_window", self.budget_window), ("max_reboots_window", self.max_reboots_window)):
+            if self.cooldown > window:
+                most, given = in_words(window), in_words(self.cooldown)
+                raise SettingsError("cooldown", f'takes at most {name}, which is "{most}", not "{given}"')
 
     @classmethod
     def from_context(cls, context: object) -> Self:

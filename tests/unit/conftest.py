@@ -20,6 +20,8 @@ ENVIRONMENT = {
     "DEAD_LETTER_QUEUE_URL": "https://sqs.us-west-2.amazonaws.com/111122223333/dead",
     "DEAD_LETTER_QUEUE_ARN": "arn:aws:sqs:us-west-2:111122223333:dead",
     "FAILURE_TOPIC_ARN": "arn:aws:sns:us-west-2:111122223333:failures",
+    "LEDGER_TABLE": "ledger",
+    "MODE_PARAMETER": "/hyperpod-node-remediation/mode",
     "AWS_DEFAULT_REGION": "us-west-2",
     "AWS_ACCESS_KEY_ID": "unit",
     "AWS_SECRET_ACCESS_KEY": "unit",
@@ -46,4 +48,4 @@ def handler(environment: dict[str, str]) -> ModuleType:
 @pytest.fixture(scope="session")
 def sagemaker(handler: ModuleType, environment: dict[str, str]) -> Any:
     """The client that the function is built with, retries and time-outs included."""
-    return handler.build(environment)._rebooter._client
+    return handler.build(environment)._claimant._rebooter._client

@@ -1,19 +1,37 @@
 """Stand-ins for the edges, and makers of the values that tests are about."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from node_remediation.awserrors import CallError, Meaning
+from node_remediation.claims import Claimant
+from node_remediation.cluster import Facts
 from node_remediation.lookup import LookupFailedError
-from node_remediation.model import Case, Ending, Handling, IdKind, Message, Node, Outcome, Report, Settled, Trigger
-from node_remediation.reboot import Answer, Answers, Result
+from node_remediation.model import (
+    Case,
+    Ending,
+    Handling,
+    IdKind,
+    Message,
+    Node,
+    NodeKey,
+    Outcome,
+    Report,
+    Result,
+    Settled,
+    Trigger,
+)
+from node_remediation.reboot import Answer, Answers
+from node_remediation.record import Book, NodeRecord, Record
 from node_remediation.remediate import Remediator
 from node_remediation.resolve import Resolver
 from node_remediation.settings import Settings
+from node_remediation.steps import Step, unwatched
 
 NOW = datetime(2026, 11, 23, 2, 14, 7, tzinfo=UTC)
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -83,11 +101,23 @@ class FakeClusters:
     error: CallError | None = None
     asked: list[str] = field(default_factory=list)
 
+    facts_of: Mapping[str, Facts] = field(default_factory=dict)
+    facts_error: CallError | None = None
+    instances: Mapping[str, str] = field(default_factory=dict)
+
     def hyperpod_name(self, name: str) -> str:
         self.asked.append(name)
         if self.error:
             raise LookupFailedError(self.error)
         return self.eks.get(name, name)
+
+    def facts(self, name: str) -> Facts:
+        if self.facts_error:
+            raise LookupFailedError(self.facts_error)
+        return self.facts_of.get(name, Facts(nodes=1_000))
+
+    def instance_id(self, cluster: str, logical_id: str) -> str | None:
+        return self.instances.get(logical_id)
 
 
 @dataclass
@@ -132,15 +162,69 @@ class FakeRebooter:
 
 @dataclass
 class FakeReporter:
-    """Keeps what it is to report; `broken` says which endings do not arrive."""
+    """Keeps what it is to report; `broken` says what the topic misses, `letters_broken` what the queue misses."""
 
     broken: Callable[[Ending], bool] = lambda _ending: False
+    letters_broken: Callable[[Ending], bool] = lambda _ending: False
+    letters: list[Ending] = field(default_factory=list)
     reported: list[Ending] = field(default_factory=list)
 
-    def report(self, endings: Sequence[Ending]) -> dict[Ending, str]:
+    def send_letters(self, endings: Sequence[Ending]) -> dict[Ending, str]:
+        missed = {ending: "dead-letter queue: down" for ending in endings if self.letters_broken(ending)}
+        self.letters += [ending for ending in endings if ending not in missed]
+        return missed
+
+    def publish(self, endings: Sequence[Ending]) -> dict[Ending, str]:
         missed = {ending: "topic: down" for ending in endings if self.broken(ending)}
         self.reported += [ending for ending in endings if ending not in missed]
         return missed
+
+
+@dataclass
+class FakeMode:
+    """A mode, or an error instead."""
+
+    mode: str = "active"
+    error: CallError | None = None
+
+    def get(self) -> str:
+        if self.error:
+            raise LookupFailedError(self.error)
+        return self.mode
+
+
+@dataclass
+class FakeLedger:
+    """A ledger in memory: like the real one, it takes a write only if nobody wrote since the read."""
+
+    book: Book = field(default_factory=Book)
+    error: CallError | None = None
+    before_save: Callable[[], None] = lambda: None
+    saves: int = 0
+
+    def load(self, nodes: Collection[NodeKey], clusters: Collection[str]) -> Book:
+        if self.error:
+            raise LookupFailedError(self.error)
+        book = Book()
+        book.put(*(self.book.nodes[key] for key in nodes if key in self.book.nodes))
+        book.put(*(self.book.budgets[name] for name in clusters if name in self.book.budgets))
+        return book
+
+    def save(self, records: Sequence[Record], *, now: datetime) -> bool:
+        self.before_save()
+        if self.error:
+            raise LookupFailedError(self.error)
+        assert 0 < len(records) <= 100
+        if any(self._stored(record).version != record.version for record in records):
+            return False
+        self.saves += 1
+        self.book.put(*(record.pruned(now).written() for record in records))
+        return True
+
+    def _stored(self, record: Record) -> Record:
+        if isinstance(record, NodeRecord):
+            return self.book.node(record.key)
+        return self.book.budget(record.cluster)
 
 
 @dataclass
@@ -170,28 +254,49 @@ class FakeTelemetry:
 
 @dataclass
 class World:
-    """A Remediator with fakes all round it."""
+    """A Remediator with fakes all round it; `now` is the clock, and stands still unless a test moves it."""
 
     settings: Settings = field(default_factory=Settings)
     clusters: FakeClusters = field(default_factory=FakeClusters)
     alarms: FakeAlarms = field(default_factory=FakeAlarms)
+    mode: FakeMode = field(default_factory=FakeMode)
+    ledger: FakeLedger = field(default_factory=FakeLedger)
     rebooter: FakeRebooter = field(default_factory=FakeRebooter)
     reporter: FakeReporter = field(default_factory=FakeReporter)
     intake: FakeIntake = field(default_factory=FakeIntake)
     telemetry: FakeTelemetry = field(default_factory=FakeTelemetry)
     seconds_left: float = 60.0
+    now: datetime = NOW + timedelta(seconds=30)
+    on_step: Callable[[Step], None] = unwatched
 
     def handle(self, *messages: Message) -> Handling:
+        ids = count()
+        clock = lambda: self.now  # noqa: E731
         remediator = Remediator(
             settings=self.settings,
             resolver=Resolver(settings=self.settings, clusters=self.clusters, alarms=self.alarms),
-            rebooter=self.rebooter,
+            clusters=self.clusters,
+            mode=self.mode,
+            ledger=self.ledger,
+            claimant=Claimant(
+                ledger=self.ledger,
+                rebooter=self.rebooter,
+                clock=clock,
+                new_id=lambda: f"call-{self.now.isoformat()}-{next(ids)}",
+                sleep=lambda _: None,
+                on_step=self.on_step,
+            ),
             reporter=self.reporter,
             intake=self.intake,
             telemetry=self.telemetry,
-            clock=lambda: NOW + timedelta(seconds=30),
+            clock=clock,
+            sleep=lambda _: None,
+            on_step=self.on_step,
         )
         return remediator.handle(messages, seconds_left=lambda: self.seconds_left)
+
+    def later(self, **duration: float) -> None:
+        self.now += timedelta(**duration)
 
 
 THROTTLED = CallError(Meaning.THROTTLED, "ThrottlingException", "Rate exceeded")

@@ -10,8 +10,8 @@ from botocore import exceptions
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_remediation.model import IdKind, Node
-from node_remediation.reboot import Answer, Answers, Result, SageMakerRebooter
+from node_remediation.model import IdKind, Node, Result
+from node_remediation.reboot import Answer, Answers, SageMakerRebooter
 from tests.unit.fakes import instance_id
 from tests.unit.wire import Body, Reply, error, wired
 

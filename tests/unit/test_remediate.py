@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_remediation.model import Ending, IdKind, Node, Outcome
-from node_remediation.reboot import Answer, Result
+from node_remediation.model import Ending, IdKind, Node, Outcome, Result
+from node_remediation.reboot import Answer
 from node_remediation.settings import Settings
 from tests.unit.fakes import (
     DENIED,

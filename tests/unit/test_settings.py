@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node_remediation import settings as module
-from node_remediation.settings import LOG_RETENTION_DAYS, ClusterTag, Settings, SettingsError, matches
+from node_remediation.settings import (
+    LEDGER_RETENTION,
+    LOG_RETENTION_DAYS,
+    MODES,
+    ClusterTag,
+    Settings,
+    SettingsError,
+    in_words,
+    matches,
+)
 
 TOPIC = "arn:aws-cn:sns:cn-north-1:111122223333:ops_alarms-1"
 names = st.from_regex(r"[A-Za-z0-9](-?[A-Za-z0-9]){0,20}", fullmatch=True)
@@ -30,6 +39,16 @@ contexts = st.fixed_dictionaries(
         "notify_rebooted": st.booleans(),
         "cluster_tag": st.none() | st.just("team=ml") | st.just("a:b/c=d=e f"),
         "log_retention_days": st.sampled_from(LOG_RETENTION_DAYS),
+        "mode": st.sampled_from(MODES),
+        "cooldown": st.integers(1, 60).map(lambda minutes: f"{minutes}m"),
+        "max_reboots_per_node": st.integers(1, 100),
+        "max_reboots_window": st.integers(3_600, 604_800).map(lambda seconds: f"{seconds}s"),
+        "budget_percent": st.integers(1, 100),
+        "budget_min_nodes": st.integers(1, 1_000),
+        "budget_window": st.integers(60, 10_080).map(lambda minutes: f"{minutes}m"),
+        "max_report_age": st.integers(1, 24).map(lambda hours: f"{hours}h"),
+        "on_replacement_advised": st.sampled_from(["refuse", "reboot"]),
+        "protected_instance_groups": st.lists(names.map(lambda name: f"*{name}*"), max_size=3),
     },
 )
 
@@ -48,6 +67,16 @@ def test_no_context_gives_the_documented_defaults() -> None:
         "notify_rebooted": False,
         "cluster_tag": None,
         "log_retention_days": 90,
+        "mode": "active",
+        "cooldown": "30m",
+        "max_reboots_per_node": 2,
+        "max_reboots_window": "24h",
+        "budget_percent": 20,
+        "budget_min_nodes": 2,
+        "budget_window": "60m",
+        "max_report_age": "60m",
+        "on_replacement_advised": "refuse",
+        "protected_instance_groups": ["*controller*", "*head*", "*login*"],
     }
 
 
@@ -85,6 +114,18 @@ def test_settings_survive_cdk_json_exactly(context: dict[str, object]) -> None:
         ("cluster_tag", "team=ml=1", ClusterTag("team", "ml=1")),
         ("cluster_tag", "null", None),
         ("log_retention_days", "7", 7),
+        ("mode", "observe", "observe"),
+        ("cooldown", "90s", timedelta(seconds=90)),
+        ("max_reboots_per_node", "1", 1),
+        ("max_reboots_window", "168h", timedelta(days=7)),
+        ("budget_percent", "100", 100),
+        ("budget_min_nodes", "1", 1),
+        ("budget_window", "30m", timedelta(minutes=30)),
+        ("max_report_age", "60s", timedelta(minutes=1)),
+        ("on_replacement_advised", "reboot", "reboot"),
+        ("protected_instance_groups", "head, *-db*", ("head", "*-db*")),
+        ("protected_instance_groups", "", ()),
+        ("protected_instance_groups", "[]", ()),
     ],
 )
 def test_text_from_the_command_line_is_read_by_the_keys_kind(key: str, text: str, value: object) -> None:
@@ -133,6 +174,39 @@ def test_text_from_the_command_line_is_read_by_the_keys_kind(key: str, text: str
         ("cluster_tag", "=ml"),
         ("cluster_tag", ["team=ml"]),
         ("log_retention_days", 91),
+        ("mode", "on"),
+        ("mode", "Active"),
+        ("mode", None),
+        ("mode", ["active"]),
+        ("cooldown", "0s"),
+        ("cooldown", "59s"),
+        ("cooldown", "-30m"),
+        ("cooldown", "25h"),
+        ("cooldown", 1_800),
+        ("max_reboots_per_node", 0),
+        ("max_reboots_per_node", -1),
+        ("max_reboots_window", "0m"),
+        ("max_reboots_window", "169h"),
+        ("max_reboots_window", "604801s"),
+        ("budget_percent", 0),
+        ("budget_percent", "0"),
+        ("budget_percent", -20),
+        ("budget_percent", 101),
+        ("budget_percent", "20%"),
+        ("budget_percent", 0.2),
+        ("budget_min_nodes", 0),
+        ("budget_min_nodes", -2),
+        ("budget_window", "0h"),
+        ("budget_window", "169h"),
+        ("budget_window", None),
+        ("max_report_age", "59s"),
+        ("max_report_age", "25h"),
+        ("on_replacement_advised", "replace"),
+        ("on_replacement_advised", True),
+        ("protected_instance_groups", None),
+        ("protected_instance_groups", [""]),
+        ("protected_instance_groups", "head?"),
+        ("protected_instance_groups", ["a b"]),
     ],
 )
 def test_wrong_value_is_refused_in_one_line_that_names_the_key_and_what_it_takes(key: str, value: object) -> None:
@@ -145,11 +219,35 @@ def test_wrong_value_is_refused_in_one_line_that_names_the_key_and_what_it_takes
     assert "\n" not in line
 
 
-def test_error_reads_as_documented() -> None:
-    """Word for word, once."""
+@pytest.mark.parametrize(
+    ("context", "line"),
+    [
+        ({"batch_size": "many"}, 'remediation.batch_size: takes a whole number from 1 to 10000, not "many"'),
+        ({"mode": "off"}, 'remediation.mode: takes one of active, observe, paused, not "off"'),
+        ({"budget_percent": 0}, "remediation.budget_percent: takes a whole number from 1 to 100, not 0"),
+        (
+            {"budget_window": "8760h"},
+            'remediation.budget_window: takes a duration from "1m" to "168h" such as "90s", "30m", "24h", not "8760h"',
+        ),
+        (
+            {"cooldown": "2h"},
+            'remediation.cooldown: takes at most budget_window, which is "60m", not "2h"',
+        ),
+        (
+            {"cooldown": "90m", "budget_window": "24h", "max_reboots_window": "5400s"},
+            None,
+        ),
+        (
+            {"cooldown": "91m", "budget_window": "24h", "max_reboots_window": "5400s"},
+            'remediation.cooldown: takes at most max_reboots_window, which is "90m", not "91m"',
+        ),
+    ],
+)
+def test_error_reads_as_documented(context: dict[str, object], line: str | None) -> None:
+    """Word for word, once for each kind."""
     with pytest.raises(SettingsError) as raised:
-        Settings.from_context({"batch_size": "many"})
-    assert str(raised.value) == 'remediation.batch_size: takes a whole number from 1 to 10000, not "many"'
+        Settings.from_context(context)
+    assert str(raised.value) == line
 
 
 @given(st.dictionaries(st.text(), st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists)))
@@ -204,6 +302,32 @@ def test_default_cluster_that_is_not_allowed_is_refused() -> None:
     """Every report that names no cluster would be refused."""
     with pytest.raises(SettingsError, match=r"^remediation\.default_cluster: takes a cluster that .* allows"):
         Settings.from_context({"clusters": "train-*", "default_cluster": "lab"})
+
+
+@pytest.mark.parametrize("window", ["budget_window", "max_reboots_window"])
+def test_cooldown_may_be_as_long_as_a_window_but_no_longer(window: str) -> None:
+    """The same node would be counted once in a window that it could not be rebooted in twice."""
+    others = {"budget_window": "24h", "max_reboots_window": "24h"}
+    assert Settings.from_context({**others, window: "45m", "cooldown": "2700s"}).cooldown == timedelta(minutes=45)
+    with pytest.raises(SettingsError, match=rf"^remediation\.cooldown: takes at most {window}, "):
+        Settings.from_context({**others, window: "45m", "cooldown": "2701s"})
+
+
+def test_no_window_is_longer_than_the_ledger_remembers() -> None:
+    """Or what was rebooted early in it would be forgotten before it ends."""
+    longest = Settings.from_context({"budget_window": "168h", "max_reboots_window": "168h"})
+    assert (longest.budget_window, longest.max_reboots_window) == (timedelta(hours=168),) * 2
+    assert longest.budget_window <= LEDGER_RETENTION
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0s"), (1, "1s"), (60, "60s"), (90, "90s"), (120, "2m"), (1_800, "30m"), (3_600, "60m"), (5_400, "90m")]
+    + [(7_200, "2h"), (86_400, "24h"), (604_800, "168h"), (3_601, "3601s")],
+)
+def test_duration_is_written_as_a_person_would(seconds: int, words: str) -> None:
+    """In the largest unit that divides it and takes more than one of it."""
+    assert in_words(timedelta(seconds=seconds)) == words
 
 
 @pytest.mark.parametrize("environ", [{}, {"REMEDIATION_SETTINGS": "{"}, {"REMEDIATION_SETTINGS": "[]"}])

@@ -6,6 +6,7 @@ Unknown extra fields are allowed everywhere.
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -75,7 +76,10 @@ def _read_event(event: dict[str, Any], envelope_id: str, sent: datetime) -> Sequ
         time=read_time(event.get("time")) or sent,
         detail=event.get("detail"),
         resources=_texts(event.get("resources")),
+        replay=text(event, "replay-name"),
     )
+    if source == own.SOURCE and detail_type == own.REQUESTED:
+        envelope = replace(envelope, time=sent)  # it was asked for when it was sent, whatever a copied example says
     parser = _PARSERS.get((source, detail_type))
     if parser is None:
         reason = f"no part of this system acts on {detail_type} of {source}"

@@ -45,6 +45,7 @@ class _Change:
     state: str
     series: Series
     muted: str | None
+    replay: str | None
     children: tuple[str, ...] | None
 
 
@@ -82,6 +83,7 @@ def read_sns_action(event: Mapping[str, Any], event_id: str, sent: datetime) -> 
         alarm=Alarm(name, text(event, "AlarmArn")),
         state=_required(event, "NewStateValue"),
         series=Series((attributes,)) if attributes else _sns_series(mapping(event, "Trigger")),
+        replay=None,
         muted=None,  # a muted or suppressed alarm takes no action
         children=children,
     )
@@ -100,6 +102,7 @@ def _read_detail(envelope: Envelope, detail: Mapping[str, Any], arn: str | None)
         state=_required(state, "value"),
         series=Series((attributes,)) if attributes else _series(configuration),
         muted=_muted(detail, state),
+        replay=envelope.replay,
         children=_children(state) if "alarmRule" in configuration else None,
     )
     return [_read_change(change)]
@@ -123,6 +126,7 @@ def _read_change(change: _Change) -> Report | Composite | Settled:
         cluster_is_hyperpod=cluster.hyperpod,
         healthy=change.state == "OK",
         muted=change.muted,
+        replay=change.replay,
         alarm=change.alarm,
     )
 
@@ -132,7 +136,7 @@ def _read_composite(change: _Change, children: tuple[str, ...]) -> Composite | S
         return _settled(change, Outcome.DEFERRED, change.muted)
     if not children:
         return _read_without_node(change, codes.NODE_NOT_RESOLVED)
-    return Composite(change.trigger, change.alarm, children, healthy=change.state == "OK")
+    return Composite(change.trigger, change.alarm, children, healthy=change.state == "OK", replay=change.replay)
 
 
 def _read_without_node(change: _Change, code: str) -> Settled:
@@ -208,7 +212,7 @@ def _dimensions(value: object) -> dict[str, Any]:
 
 def _muted(detail: Mapping[str, Any], state: Mapping[str, Any]) -> str | None:
     mute = detail.get("muteDetail")
-    if mute:
+    if mute is not None:
         rule = text(mute, "mutedByArn") if isinstance(mute, dict) else None
         return f"muted by {rule or 'a mute rule'}"
     suppressed = text(state, "actionsSuppressedBy")

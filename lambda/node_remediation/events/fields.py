@@ -33,6 +33,7 @@ class Envelope:
     time: datetime
     detail: Any
     resources: tuple[str, ...] = ()
+    replay: str | None = None
 
     def trigger(self, reason: str, time: datetime | None = None) -> Trigger:
         return Trigger(self.source, self.detail_type, self.event_id, time or self.time, reason)

@@ -32,6 +32,7 @@ def read_node_health(envelope: Envelope) -> list[Report | Settled]:
             node=node,
             cluster=cluster,
             cluster_is_hyperpod=True,
+            replay=envelope.replay,
             healthy=status == "Healthy",
             repair_action=text(summary, "RepairAction"),
             recommendation=text(summary, "Recommendation"),
@@ -59,6 +60,7 @@ def read_cluster_event(envelope: Envelope) -> list[Report | Settled]:
             node=node,
             cluster=cluster,
             cluster_is_hyperpod=True,
+            replay=envelope.replay,
             repair_action=action.group(1) if action else None,
         )
     ]

@@ -53,6 +53,7 @@ def read_dead_letter(envelope: Envelope) -> list[Report | Settled]:
             trigger=_first_trigger(envelope, mapping(detail, "Trigger")),
             node=node,
             cluster=text(detail, "ClusterName"),
+            repair_action=text(detail, "RepairAction"),
             attempt=attempt + 1,
             on_demand=True,
         )
