@@ -14,7 +14,7 @@ export CDK_DISABLE_CLI_TELEMETRY := true
 VENV := .venv/.installed
 NODE := node_modules/.installed
 
-.PHONY: help setup demo test check format synth bootstrap deploy destroy local lock clean
+.PHONY: help setup demo test check breaks format synth bootstrap deploy destroy local lock clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
@@ -39,11 +39,15 @@ demo: setup  ## The main job, shown on an embedded local AWS (ARGS="--event FILE
 test: setup  ## All tests (ARGS go to pytest)
 	@python -m pytest $(ARGS)
 
-check: setup  ## Format, lint, strict types, then all tests: what CI runs
+check: setup  ## Format, lint, strict types, deliberate breaks, then all tests: what CI runs
 	ruff format --check .
 	ruff check .
 	mypy
+	@python -m tests.breaks.run --seconds 150
 	@$(MAKE) --no-print-directory test
+
+breaks: setup  ## Break the code on purpose, one patch at a time: each must turn its test red (ARGS: names of breaks)
+	@python -m tests.breaks.run $(ARGS)
 
 format: setup  ## Format the code and mend what the linter can
 	ruff format .

@@ -1,17 +1,22 @@
 """The function, what feeds it and what may invoke it."""
 
+from datetime import timedelta
 from pathlib import Path
 
 from aws_cdk import Acknowledgment, Duration, Stack, Validations
+from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
+from infra.mode import mode_parameter_name
 from infra.queues import Queues
 from infra.role import alarm_arns
 from node_remediation.settings import FUNCTION_TIMEOUT, Settings
+
+LONGEST_ASYNCHRONOUS_WAIT = timedelta(hours=6)  # Lambda's own limit
 
 
 class RemediationFunction(Construct):
@@ -27,6 +32,7 @@ class RemediationFunction(Construct):
         role: iam.IRole,
         queues: Queues,
         topic: sns.ITopic,
+        table: dynamodb.ITable,
         log_group: logs.ILogGroup,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -38,13 +44,15 @@ class RemediationFunction(Construct):
             architecture=lambda_.Architecture.ARM_64,
             code=lambda_.Code.from_asset(str(asset)),
             handler="node_remediation.handler.lambda_handler",
-            timeout=Duration.seconds(int(FUNCTION_TIMEOUT.total_seconds())),
+            timeout=_duration(FUNCTION_TIMEOUT),
             # It needs under 200 MB; the CPU that comes with memory is what a cold start waits for.
             memory_size=512,
             role=role,
             log_group=log_group,
-            environment=_environment(settings, queues, topic),
+            environment=self._environment(settings, queues, topic, table),
             dead_letter_queue=queues.dead_letters,
+            # No later than a rule may deliver to the queue: a report that waits for a retry goes stale too.
+            max_event_age=_duration(min(settings.max_report_age, LONGEST_ASYNCHRONOUS_WAIT)),
             retry_attempts=2,
         )
         Validations.of(self.function).acknowledge(
@@ -55,6 +63,20 @@ class RemediationFunction(Construct):
         self._read(queues, settings)
         self._invoked_by_alarms(settings)
 
+    def _environment(
+        self, settings: Settings, queues: Queues, topic: sns.ITopic, table: dynamodb.ITable
+    ) -> dict[str, str]:
+        return {
+            **settings.to_env(),
+            "INTAKE_QUEUE_URL": queues.intake.queue_url,
+            "INTAKE_QUEUE_ARN": queues.intake.queue_arn,
+            "DEAD_LETTER_QUEUE_URL": queues.dead_letters.queue_url,
+            "DEAD_LETTER_QUEUE_ARN": queues.dead_letters.queue_arn,
+            "FAILURE_TOPIC_ARN": topic.topic_arn,
+            "LEDGER_TABLE": table.table_name,
+            "MODE_PARAMETER": mode_parameter_name(Stack.of(self)),
+        }
+
     def _read(self, queues: Queues, settings: Settings) -> None:
         lambda_.EventSourceMapping(
             self,
@@ -62,7 +84,7 @@ class RemediationFunction(Construct):
             target=self.function,
             event_source_arn=queues.intake.queue_arn,
             batch_size=settings.batch_size,
-            max_batching_window=Duration.seconds(int(settings.batch_window.total_seconds())),
+            max_batching_window=_duration(settings.batch_window),
             max_concurrency=settings.max_concurrency,
             report_batch_item_failures=True,
         )
@@ -81,12 +103,5 @@ class RemediationFunction(Construct):
             )
 
 
-def _environment(settings: Settings, queues: Queues, topic: sns.ITopic) -> dict[str, str]:
-    return {
-        **settings.to_env(),
-        "INTAKE_QUEUE_URL": queues.intake.queue_url,
-        "INTAKE_QUEUE_ARN": queues.intake.queue_arn,
-        "DEAD_LETTER_QUEUE_URL": queues.dead_letters.queue_url,
-        "DEAD_LETTER_QUEUE_ARN": queues.dead_letters.queue_arn,
-        "FAILURE_TOPIC_ARN": topic.topic_arn,
-    }
+def _duration(value: timedelta) -> Duration:
+    return Duration.seconds(int(value.total_seconds()))

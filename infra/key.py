@@ -14,7 +14,8 @@ USE = ("kms:GenerateDataKey", "kms:Decrypt")
 class EncryptionKey(Construct):
     """A customer-managed key that the account administers and that exactly the producers and consumers may use.
 
-    The function's role is not named here: the account's own statement lets its IAM policy decide.
+    The function's role is not named here: the account's own statement lets its IAM policy decide. Nor is DynamoDB: it
+    acts for whoever reads or writes the table, and by a grant of whoever created it.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, alarm_arn: str, topic_arns: Sequence[str]) -> None:
@@ -24,7 +25,7 @@ class EncryptionKey(Construct):
         self.key = kms.Key(
             self,
             "Key",
-            description=f"{stack.stack_name}: queues and topic",
+            description=f"{stack.stack_name}: queues, topic and ledger",
             alias=f"alias/{stack.stack_name}",
             enable_key_rotation=True,
             pending_window=Duration.days(7),

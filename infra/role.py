@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from aws_cdk import Acknowledgment, ArnFormat, Stack, Validations
+from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
@@ -10,6 +11,7 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from infra.key import USE
+from infra.mode import mode_parameter_arn
 from infra.queues import Queues
 from node_remediation.settings import Settings
 
@@ -39,11 +41,13 @@ class FunctionRole(Construct):
         key: kms.IKey,
         queues: Queues,
         topic: sns.ITopic,
+        table: dynamodb.ITable,
         log_group: logs.ILogGroup,
     ) -> None:
         super().__init__(scope, construct_id)
         statements = [
             *_plumbing(key=key, queues=queues, topic=topic, log_group=log_group),
+            *self._memory(table),
             *self._clusters(settings),
             *self._alarms(settings),
         ]
@@ -56,6 +60,15 @@ class FunctionRole(Construct):
         # CDK's grants would add wildcard actions (kms:GenerateDataKey*) and more calls than the function makes.
         self.role = role.without_policy_updates()
         self._explain_wildcards(role, settings)
+
+    def _memory(self, table: dynamodb.ITable) -> Iterator[iam.PolicyStatement]:
+        # A transaction that only puts is authorised as its puts; their conditions take nothing more.
+        yield iam.PolicyStatement(
+            sid="KeepLedger", actions=["dynamodb:BatchGetItem", "dynamodb:PutItem"], resources=[table.table_arn]
+        )
+        yield iam.PolicyStatement(
+            sid="ReadMode", actions=["ssm:GetParameter"], resources=[mode_parameter_arn(Stack.of(self))]
+        )
 
     def _clusters(self, settings: Settings) -> Iterator[iam.PolicyStatement]:
         tag = settings.cluster_tag
@@ -114,4 +127,5 @@ def _plumbing(
         sid="WriteDeadLetters", actions=["sqs:SendMessage"], resources=[queues.dead_letters.queue_arn]
     )
     yield iam.PolicyStatement(sid="TellPeople", actions=["sns:Publish"], resources=[topic.topic_arn])
+    # DynamoDB takes Decrypt of it alone: it generates table keys by a grant of whoever creates the table.
     yield iam.PolicyStatement(sid="UseKey", actions=list(USE), resources=[key.key_arn])

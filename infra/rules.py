@@ -46,6 +46,10 @@ class Rules(Construct):
             id="Intake",
             arn=intake.queue_arn,
             dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=dead_letters.queue_arn),
+            # The queue cannot tell how late an event was delivered: it counts from the delivery.
+            retry_policy=events.CfnRule.RetryPolicyProperty(
+                maximum_event_age_in_seconds=int(settings.max_report_age.total_seconds())
+            ),
         )
         self.rules = [
             events.CfnRule(self, name, event_pattern=pattern, targets=[target]) for name, pattern in patterns.items()

@@ -10,7 +10,9 @@ from infra.alarm_topics import AlarmTopics
 from infra.alarms import DeadLetterAlarm, dead_letter_alarm_arn, refuse_own_alarms
 from infra.function import RemediationFunction
 from infra.key import EncryptionKey
+from infra.ledger import Ledger
 from infra.log_group import FunctionLogs
+from infra.mode import mode_parameter_name
 from infra.queues import Queues
 from infra.role import FunctionRole
 from infra.rules import Rules
@@ -28,9 +30,17 @@ class RemediationStack(Stack):
         key = EncryptionKey(self, "Encryption", alarm_arn=alarm_arn, topic_arns=topic_arns).key
         queues = Queues(self, "Queues", settings=settings, key=key)
         topic = FailureTopic(self, "Failures", settings=settings, key=key, alarm_arn=alarm_arn).topic
+        table = Ledger(self, "Ledger", key=key).table
         log_group = FunctionLogs(self, "Logs", settings=settings).log_group
         role = FunctionRole(
-            self, "Permissions", settings=settings, key=key, queues=queues, topic=topic, log_group=log_group
+            self,
+            "Permissions",
+            settings=settings,
+            key=key,
+            queues=queues,
+            topic=topic,
+            table=table,
+            log_group=log_group,
         ).role
         function = RemediationFunction(
             self,
@@ -40,6 +50,7 @@ class RemediationStack(Stack):
             role=role,
             queues=queues,
             topic=topic,
+            table=table,
             log_group=log_group,
         ).function
         self._feed(settings, queues)
@@ -60,6 +71,8 @@ class RemediationStack(Stack):
             FunctionName=function.function_name,
             KeyArn=key.key_arn,
             RedriveCommand=redrive,
+            LedgerTableName=table.table_name,
+            ModeParameterName=mode_parameter_name(self),
         )
 
     def _feed(self, settings: Settings, queues: Queues) -> None:

@@ -33,6 +33,45 @@ _ADVICE = {
         "describe-cluster-node; uptime on the node) and redrive only if it was not."
     ),
     codes.DEADLINE_EXCEEDED: "More nodes came at once than could be called for in time. Redrive.",
+    codes.IN_PROGRESS: (
+        "Another invocation was still at work on this node each time the report came up. Look at the node (aws "
+        "sagemaker describe-cluster-node) and redrive if it was not rebooted."
+    ),
+    codes.LEDGER_BUSY: (
+        "The ledger table could not be read or written for longer than the function kept trying. Look at the table's "
+        "throttling metrics, and at the node before you redrive: it may have been rebooted."
+    ),
+    codes.PAUSED: (
+        "Somebody paused this system. If it should act again, resume it (README, Operate: the mode parameter), then "
+        "redrive: nodes that are healthy again by then are left alone."
+    ),
+    codes.STALE_REPORT: (
+        "The report is too old to act on: the queue was backed up, or an archive was replayed. Look at the node; if it "
+        "is still unhealthy, redrive: a redriven report is new."
+    ),
+    codes.REPLACEMENT_ADVISED: (
+        "HyperPod thinks that a reboot will not help. Replace the node (aws sagemaker batch-replace-cluster-nodes; it "
+        "destroys the node's volumes), then delete the message from the dead-letter queue. To have such nodes rebooted "
+        'instead, set on_replacement_advised to "reboot", deploy and redrive.'
+    ),
+    codes.PROTECTED_NODE: (
+        "Rebooting a controller, head or login node interrupts the whole cluster, so no machine does it. Look at the "
+        "node, tell its users, and reboot it by hand (aws sagemaker batch-reboot-cluster-nodes). If it should not be "
+        "protected, change protected_instance_groups, deploy and redrive."
+    ),
+    codes.COOLING_DOWN: (
+        "The node was rebooted a short while ago, or may have been. Wait for it to come back (up to 10 minutes) and "
+        "until the cooldown is over; if it is still unhealthy then, redrive."
+    ),
+    codes.REBOOT_LIMIT_REACHED: (
+        "Rebooting does not cure this node. Drain it and replace it (aws sagemaker batch-replace-cluster-nodes; it "
+        "destroys the node's volumes), then delete the message from the dead-letter queue."
+    ),
+    codes.CLUSTER_BUDGET_EXCEEDED: (
+        "So many nodes of one cluster rarely fail by themselves: look for a common cause first (network, power, a "
+        "driver, an alarm that is wrong). Redrive when the budget window has moved on, or raise budget_percent, deploy "
+        "and redrive."
+    ),
     codes.CLUSTER_NOT_ALLOWED: (
         "The setting clusters does not name this cluster. If it should be looked after, add it and deploy, then "
         "redrive; else delete the message from the dead-letter queue."

@@ -166,7 +166,7 @@ _TOPICS = _list_of(
 _EMAILS = _list_of(_text(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+"), "e-mail addresses")
 _GROUPS = _list_of(_text(r"[A-Za-z0-9*-]{1,63}"), 'instance group names, "*" standing for any part')
 # A longer window would be cut short by what the ledger forgets.
-_WINDOW = _duration("1m", in_words(LEDGER_RETENTION))
+_WINDOW = _duration("1s", in_words(LEDGER_RETENTION))
 _FLAG = Kind(_true_or_false, "true or false")
 _TAG = _optional(Kind(_read_tag, 'a tag as "key=value"', lambda tag: f"{tag.key}={tag.value}"))
 
@@ -196,7 +196,7 @@ class Settings:
     cluster_tag: ClusterTag | None = _setting(None, _TAG, "only clusters so tagged, by IAM")  # noqa: RUF009
     log_retention_days: int = _setting(90, _one_of(LOG_RETENTION_DAYS), "how long the function's logs are kept")
     mode: str = _setting("active", _word(*MODES), "the mode where the mode parameter does not exist")
-    cooldown: timedelta = _setting("30m", _duration("1m", "24h"), "the least time between two reboots of a node")  # noqa: RUF009
+    cooldown: timedelta = _setting("30m", _duration("1s", "24h"), "the least time between two reboots of a node")  # noqa: RUF009
     max_reboots_per_node: int = _setting(2, _whole(1, 100), "most reboots of a node in max_reboots_window")
     max_reboots_window: timedelta = _setting("24h", _WINDOW, "the window of max_reboots_per_node")  # noqa: RUF009
     budget_percent: int = _setting(20, _whole(1, 100), "most of a cluster's nodes, in percent, in budget_window")

@@ -19,6 +19,7 @@ def system() -> Iterator[System]:
             context={
                 "remediation.clusters": "ml-*",
                 "remediation.batch_window": "1s",
+                "remediation.budget_percent": "100",
                 "remediation.alarm_topic_arns": topic,
                 "remediation.notification_emails": "oncall@example.com",
             },

@@ -74,13 +74,15 @@ class System:
 
     # -- what a test does
 
-    def cluster(self, nodes: int = 2, **options: Any) -> Cluster:
+    def cluster(self, nodes: int | None = 2, **options: Any) -> Cluster:
         """A new cluster under a name of its own."""
         name = options.pop("name", f"ml-{uuid.uuid4().hex[:8]}")
         made = self.aws.admin(
             "POST",
             "/_local/hyperpod/clusters",
-            {"name": name, "nodes": nodes, "orchestrator": {"eks": f"{name}-eks"}, "reboot_seconds": 0.5} | options,
+            {"name": name, "orchestrator": {"eks": f"{name}-eks"}, "reboot_seconds": 0.5}
+            | ({} if nodes is None else {"nodes": nodes})
+            | options,
         )
         ids = tuple(node["instance_id"] for node in made["nodes"])
         return Cluster(name, f"{name}-eks", made["arn"], ids, tuple(node["logical_id"] for node in made["nodes"]))

@@ -26,6 +26,7 @@ FULL: dict[str, object] = {
     "notification_emails": ["oncall@example.com"],
     "cluster_tag": "team=ml",
     "log_retention_days": 7,
+    "max_report_age": "24h",
 }
 
 

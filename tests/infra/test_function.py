@@ -30,6 +30,8 @@ def test_function_gets_exactly_the_settings_and_the_addresses(full: Template) ->
         "DEAD_LETTER_QUEUE_URL": "<QueuesDeadLetters>",
         "DEAD_LETTER_QUEUE_ARN": "<QueuesDeadLetters.Arn>",
         "FAILURE_TOPIC_ARN": "<FailuresTopic>",
+        "LEDGER_TABLE": "<LedgerTable>",
+        "MODE_PARAMETER": "/hyperpod-node-remediation/HyperPodNodeRemediation/mode",
     }
 
 
@@ -40,6 +42,12 @@ def test_direct_invocation_that_keeps_failing_becomes_a_dead_letter_as_it_was(de
     assert function["DeadLetterConfig"] == {"TargetArn": "<QueuesDeadLetters.Arn>"}
     assert invoked["MaximumRetryAttempts"] == 2
     assert "DestinationConfig" not in invoked
+
+
+def test_direct_invocation_is_retried_no_later_than_a_report_is_fresh(default: Template, full: Template) -> None:
+    """Nor than the six hours that Lambda keeps one."""
+    invoked = [next(iter(each.of("AWS::Lambda::EventInvokeConfig").values())) for each in (default, full)]
+    assert [each["MaximumEventAgeInSeconds"] for each in invoked] == [3_600, 21_600]
 
 
 def test_function_reads_the_queue_as_the_settings_say(default: Template, full: Template) -> None:
@@ -103,16 +111,17 @@ def test_outputs_name_what_others_rely_on(default: Template) -> None:
         "KeyArn": "<EncryptionKey.Arn>",
         "RedriveCommand": "aws sqs start-message-move-task"
         " --source-arn <QueuesDeadLetters.Arn> --destination-arn <QueuesIntake.Arn>",
+        "LedgerTableName": "<LedgerTable>",
+        "ModeParameterName": "/hyperpod-node-remediation/HyperPodNodeRemediation/mode",
     }
 
 
 def test_destroying_the_stack_leaves_nothing(default: Template) -> None:
     """What CloudFormation or CDK would keep by default goes too."""
+    kinds = ("AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::Logs::LogGroup", "AWS::SQS::Queue")
     kept = [name for name, each in default.resources.items() if each.get("DeletionPolicy", "Delete") != "Delete"]
     unsaid = [
-        name
-        for name, each in default.resources.items()
-        if each["Type"] in ("AWS::KMS::Key", "AWS::Logs::LogGroup", "AWS::SQS::Queue") and "DeletionPolicy" not in each
+        name for name, each in default.resources.items() if each["Type"] in kinds and "DeletionPolicy" not in each
     ]
     assert (kept, unsaid) == ([], [])
 

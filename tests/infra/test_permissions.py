@@ -6,6 +6,7 @@ from tests.infra.template import Template, words
 
 HERE = "<AWS::Region>:<AWS::AccountId>"
 ALARMS = f"arn:<AWS::Partition>:cloudwatch:{HERE}:alarm:"
+MODE = f"arn:<AWS::Partition>:ssm:{HERE}:parameter/hyperpod-node-remediation/HyperPodNodeRemediation/mode"
 CLUSTER_CALLS = [
     "sagemaker:BatchRebootClusterNodes",
     "sagemaker:DescribeCluster",
@@ -32,6 +33,8 @@ def test_function_may_do_exactly_what_it_does(default: Template) -> None:
         (["sqs:SendMessage"], ["<QueuesDeadLetters.Arn>"], None),
         (["sns:Publish"], ["<FailuresTopic>"], None),
         (["kms:GenerateDataKey", "kms:Decrypt"], ["<EncryptionKey.Arn>"], None),
+        (["dynamodb:BatchGetItem", "dynamodb:PutItem"], ["<LedgerTable.Arn>"], None),
+        (["ssm:GetParameter"], [MODE], None),
         (CLUSTER_CALLS, [f"arn:<AWS::Partition>:sagemaker:{HERE}:cluster/*"], None),
         (["sagemaker:ListClusters"], ["*"], None),
         (["cloudwatch:DescribeAlarms"], ["*"], None),

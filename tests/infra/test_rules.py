@@ -138,3 +138,16 @@ def test_rules_deliver_to_the_intake_queue_or_else_to_the_dead_letters(default: 
     for rule in rules.values():
         (target,) = rule["Targets"]
         assert (target["Arn"], target["DeadLetterConfig"]["Arn"]) == ("<QueuesIntake.Arn>", "<QueuesDeadLetters.Arn>")
+
+
+def test_rules_deliver_no_later_than_a_report_is_fresh(default: Template, full: Template) -> None:
+    """Else to the dead letters: in the queue an event that EventBridge held back for hours would look new."""
+    ages = [
+        {
+            target["RetryPolicy"]["MaximumEventAgeInSeconds"]
+            for rule in each.of("AWS::Events::Rule").values()
+            for target in rule["Targets"]
+        }
+        for each in (default, full)
+    ]
+    assert ages == [{3_600}, {86_400}]

@@ -1,0 +1,114 @@
+"""Breaks the code on purpose, one patch at a time, and fails where the test that a patch names stays green.
+
+A patch in this folder begins with lines `Test: FILE::NAME` (what must fail) and a sentence on what is broken. It is
+applied to a copy of the project; the project itself is never touched.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PROJECT = HERE.parents[1]
+_COPIED = ("lambda", "infra", "local", "tests", "app.py", "cdk.json", "pyproject.toml")
+_PASSED, _FAILED = 0, 1  # pytest's exit codes; anything else says nothing about the code
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """One patch, and the tests that it must turn red."""
+
+    patch: Path
+    tests: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.patch.stem
+
+
+def read_breaks(folder: Path) -> list[Break]:
+    """All breaks in a folder, by name. Raises SystemExit for a patch that names no test."""
+    breaks = []
+    for patch in sorted(folder.glob("*.patch")):
+        lines = patch.read_text().splitlines()
+        tests = tuple(line.removeprefix("Test: ").strip() for line in lines if line.startswith("Test: "))
+        if not tests:
+            sys.exit(f"{patch.name}: names no test; it takes a line `Test: FILE::NAME`")
+        breaks.append(Break(patch, tests))
+    return breaks
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.breaks.run", description=__doc__)
+    parser.add_argument("--seconds", type=float, help="start no break after this many seconds, and say which are left")
+    parser.add_argument("names", nargs="*", help="only these breaks, by the names of their patches")
+    options = parser.parse_args(arguments)
+    chosen = [each for each in read_breaks(HERE) if not options.names or each.name in options.names]
+    with tempfile.TemporaryDirectory(prefix="breaks-") as scratch:
+        whole = _copy(Path(scratch) / "whole")
+        green = sorted({test for each in chosen for test in each.tests})
+        if _pytest(whole, green) != _PASSED:
+            print("breaks: the tests that the patches name do not pass as the code is")
+            return 1
+        return _break_all(chosen, whole, Path(scratch), options.seconds)
+
+
+def _break_all(breaks: Sequence[Break], whole: Path, scratch: Path, seconds: float | None) -> int:
+    started, survivors = time.monotonic(), []
+    left = list(breaks)
+    while left and (seconds is None or time.monotonic() - started < seconds):
+        each = left.pop(0)
+        verdict = _try(each, whole, scratch / each.name)
+        print(f"{'ok  ' if verdict is None else 'FAIL'} {each.name}{f': {verdict}' if verdict else ''}", flush=True)
+        survivors += [each.name] if verdict else []
+    if left:
+        print(f"breaks: out of time, not tried: {', '.join(each.name for each in left)} (make breaks tries all)")
+    print(f"breaks: {len(breaks) - len(left) - len(survivors)} of {len(breaks)} seen by their tests")
+    return 1 if survivors else 0
+
+
+def _try(each: Break, whole: Path, copy: Path) -> str | None:
+    """Why a break is not seen as it should be; None where it is."""
+    shutil.copytree(whole, copy, symlinks=True)
+    try:
+        applied = subprocess.run(
+            ["git", "apply", str(each.patch)], cwd=copy, capture_output=True, text=True, check=False
+        )
+        if applied.returncode:
+            return f"the patch does not apply: {applied.stderr.strip()}"
+        green = [test for test in each.tests if _pytest(copy, [test]) != _FAILED]
+        return f"stays green: {', '.join(green)}" if green else None
+    finally:
+        shutil.rmtree(copy)
+
+
+def _copy(to: Path) -> Path:
+    ignored = shutil.ignore_patterns("__pycache__", ".hypothesis")
+    to.mkdir()
+    for name in _COPIED:
+        source = PROJECT / name
+        if source.is_dir():
+            shutil.copytree(source, to / name, ignore=ignored)
+        else:
+            shutil.copy(source, to / name)
+    return to
+
+
+def _pytest(project: Path, tests: Sequence[str]) -> int:
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", *tests]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode not in (_PASSED, _FAILED):
+        print(done.stdout[-2000:], done.stderr[-2000:])
+    return done.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

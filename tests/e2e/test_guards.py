@@ -1,0 +1,234 @@
+"""The guards, on the deployed system: what is refused, deferred or swallowed, and what a redrive makes of it later."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from local.aws import LocalAws
+from local.deploy import deploy
+from tests.e2e import events
+from tests.e2e.system import Cluster, System, eventually
+
+_BUDGET_WINDOW = 45.0  # seconds; long enough for a storm to be over within it on a slow machine
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[System]:
+    """A system with the default guards, but a budget window short enough to wait for."""
+    with LocalAws() as aws:
+        outputs = deploy(
+            aws,
+            context={
+                "remediation.batch_window": "1s",
+                "remediation.budget_window": f"{_BUDGET_WINDOW:.0f}s",
+                "remediation.cooldown": f"{_BUDGET_WINDOW:.0f}s",
+                "remediation.max_report_age": "1m",
+                "remediation.notification_emails": "oncall@example.com",
+            },
+        )
+        yield System(aws, outputs, alarm_topic="")
+
+
+def refusals(system: System, cluster: Cluster, *, count: int = 1) -> list[tuple[str, str]]:
+    """Node and code of each dead letter of a cluster, once there are `count`."""
+    letters = system.letters(count=count, ClusterName=cluster.name)
+    details = [json.loads(letter["body"])["detail"] for letter in letters]
+    return [(detail.get("NodeId") or detail["NodeLogicalId"], detail["ErrorCode"]) for detail in details]
+
+
+def redrive(system: System) -> None:
+    system.sqs.start_message_move_task(
+        SourceArn=system.outputs["DeadLetterQueueArn"], DestinationArn=system.outputs["IntakeQueueArn"]
+    )
+
+
+def set_mode(system: System, value: str | None) -> None:
+    """Set the mode as an operator does; new function instances, which remember no mode, spare the test a minute."""
+    ssm, name = system.aws.client("ssm"), system.outputs["ModeParameterName"]
+    if value is None:
+        ssm.delete_parameter(Name=name)
+    else:
+        ssm.put_parameter(Name=name, Value=value, Type="String", Overwrite=True)
+    system.aws.client("lambda").update_function_configuration(FunctionName=system.outputs["FunctionName"], Timeout=60)
+
+
+def test_storm_of_reports_of_one_node_is_one_reboot(guarded: System) -> None:
+    """Fifty reports of the same node, each an event of its own: one reboot, 49 duplicates, no mail."""
+    cluster = guarded.cluster(10)
+    guarded.put(*(events.health(cluster.name, cluster.nodes[0]) for _ in range(50)))
+    lines = guarded.outcomes(count=50, cluster=cluster.name, node=cluster.nodes[0])
+    ended = Counter(line["outcome"] for line in lines if line["outcome"] != "cleared")
+    assert ended["rebooted"] == 1
+    assert guarded.reboots(cluster) == [cluster.nodes[0]]
+    assert guarded.letters(count=0, ClusterName=cluster.name) == []
+
+
+def test_budget_stops_a_storm_and_a_redrive_goes_on_when_it_is_free(guarded: System) -> None:
+    """Of 50 sick nodes of 100 exactly 20 are rebooted and 30 refused; when the window has passed, a redrive goes on.
+
+    Meanwhile a report waits in the queue for longer than max_report_age, and is refused as stale.
+    """
+    cluster, waiting = guarded.cluster(100), guarded.cluster(10)
+    late = json.dumps(events.request(waiting.name, waiting.nodes[0]))
+    guarded.sqs.send_message(QueueUrl=guarded.outputs["IntakeQueueUrl"], MessageBody=late, DelaySeconds=65)
+
+    guarded.put(*(events.health(cluster.name, node) for node in cluster.nodes[:50]))
+    guarded.outcomes(count=20, cluster=cluster.name, outcome="rebooted")
+    [line, *_] = guarded.outcomes(count=30, cluster=cluster.name, outcome="refused")
+    assert line["reason"] == f"budget 20 of 100 nodes in {_BUDGET_WINDOW:.0f}s, 20 spent"
+    assert len(guarded.reboots(cluster)) == len(set(guarded.reboots(cluster))) == 20
+    last = max(call["time"] for call in guarded.calls(cluster))
+    eventually(lambda: time.time() > last + _BUDGET_WINDOW, patience=2 * _BUDGET_WINDOW)
+
+    redrive(guarded)
+    guarded.outcomes(count=40, cluster=cluster.name, outcome="rebooted")
+    assert len(guarded.reboots(cluster)) == len(set(guarded.reboots(cluster))) == 40
+    told = guarded.notifications(cluster.name)
+    assert {entry["ErrorCode"] for each in told for entry in each["message"]["Refused"]} == {"ClusterBudgetExceeded"}
+
+    assert refusals(guarded, waiting) == [(waiting.nodes[0], "StaleReport")]
+
+
+def test_refused_node_is_one_mail_however_often_it_is_reported(guarded: System) -> None:
+    """A node that flaps while it is refused for the same code: one dead letter, the other reports are duplicates."""
+    cluster = guarded.cluster(groups=[{"name": "head-nodes", "count": 1}, {"name": "workers", "count": 4}], nodes=None)
+    [head] = cluster.nodes[:1]
+    guarded.put(events.health(cluster.name, head))
+    guarded.outcomes(cluster=cluster.name, outcome="refused", code="ProtectedNode")
+    guarded.put(*(events.health(cluster.name, head) for _ in range(3)))
+    guarded.outcomes(count=3, cluster=cluster.name, outcome="duplicate")
+    assert refusals(guarded, cluster) == [(head, "ProtectedNode")]
+    assert guarded.calls(cluster) == []
+
+
+def test_slurm_controller_is_spared_and_its_workers_are_not(guarded: System) -> None:
+    """The node type says what the group's name does not."""
+    groups = [
+        {"name": "brain", "count": 1, "slurm_node_type": "Controller"},
+        {"name": "workers", "count": 9, "slurm_node_type": "Compute"},
+    ]
+    cluster = guarded.cluster(groups=groups, nodes=None, orchestrator="slurm")
+    guarded.put(*(events.health(cluster.name, node) for node in cluster.nodes[:2]))
+    guarded.outcomes(cluster=cluster.name, outcome="rebooted")
+    assert refusals(guarded, cluster) == [(cluster.nodes[0], "ProtectedNode")]
+    assert guarded.reboots(cluster) == [cluster.nodes[1]]
+    [mail] = guarded.mail(cluster.name)
+    assert "interrupts the whole cluster" in mail["message"]
+
+
+def test_automatic_cluster_is_left_to_hyperpod(guarded: System) -> None:
+    """HyperPod said what it is going to do; for a cooldown that binds an operator's alarm too."""
+    cluster = guarded.cluster(10, node_recovery="Automatic")
+    guarded.put(events.health(cluster.name, cluster.nodes[0], RepairAction="Replace"))
+    guarded.outcomes(cluster=cluster.name, outcome="deferred")
+    guarded.put(events.alarm({"HyperPodClusterName": cluster.name, "InstanceId": cluster.nodes[0]}))
+    guarded.outcomes(count=2, cluster=cluster.name, outcome="deferred")
+    assert guarded.calls(cluster) == []
+    assert guarded.letters(count=0, ClusterName=cluster.name) == []
+
+
+def test_advised_replacement_is_refused_where_nobody_repairs(guarded: System) -> None:
+    """With node recovery None, Replace is for people to decide; Reboot is done."""
+    cluster = guarded.cluster(10)
+    guarded.put(
+        events.health(cluster.name, cluster.nodes[0], RepairAction="Replace"),
+        events.health(cluster.name, cluster.nodes[1], RepairAction="Reboot"),
+    )
+    guarded.outcomes(cluster=cluster.name, outcome="rebooted", node=cluster.nodes[1])
+    assert refusals(guarded, cluster) == [(cluster.nodes[0], "ReplacementAdvised")]
+
+
+def test_node_that_recovered_since_is_left_alone(guarded: System) -> None:
+    """A late report, and a dead letter redriven late, of a node that has been reported healthy since."""
+    cluster = guarded.cluster(10)
+    guarded.set_node(cluster, cluster.nodes[0], in_use=True)
+    late = events.health(cluster.name, cluster.nodes[1])
+    guarded.put(events.health(cluster.name, cluster.nodes[0]))
+    guarded.outcomes(cluster=cluster.name, outcome="failed", node=cluster.nodes[0])
+    for node in cluster.nodes[:2]:
+        guarded.aws.admin("POST", "/_local/hyperpod/nodes/heal", {"cluster": cluster.name, "node": node})
+    guarded.outcomes(count=2, cluster=cluster.name, outcome="cleared")
+    guarded.set_node(cluster, cluster.nodes[0], in_use=False)
+    guarded.put(late)
+    redrive(guarded)
+    guarded.outcomes(count=4, cluster=cluster.name, outcome="cleared")
+    assert guarded.reboots(cluster) == []
+
+
+def test_request_within_the_cooldown_is_refused_not_swallowed(guarded: System) -> None:
+    """A person asked, so a person gets an answer."""
+    cluster = guarded.cluster(10)
+    guarded.put(events.health(cluster.name, cluster.nodes[0]))
+    guarded.outcomes(cluster=cluster.name, outcome="rebooted")
+    guarded.send(events.request(cluster.name, cluster.nodes[0]))
+    assert refusals(guarded, cluster) == [(cluster.nodes[0], "CoolingDown")]
+
+
+def test_both_ids_of_a_node_are_one_node(guarded: System) -> None:
+    """Reported by its instance ID and by its logical ID, it is rebooted once."""
+    cluster = guarded.cluster(10)
+    guarded.put(
+        events.health(cluster.name, cluster.nodes[0]),
+        events.unhealthy_instance(cluster.name, None, cluster.logical_ids[0]),
+    )
+    guarded.outcomes(cluster=cluster.name, outcome="duplicate")
+    assert guarded.reboots(cluster) == [cluster.nodes[0]]
+
+
+def test_archive_replay_is_stale(guarded: System) -> None:
+    """What happened once is not done again because somebody replays an archive."""
+    cluster = guarded.cluster(10)
+    guarded.send(events.health(cluster.name, cluster.nodes[0]) | {"replay-name": "drill"})
+    assert refusals(guarded, cluster) == [(cluster.nodes[0], "StaleReport")]
+
+
+def test_lost_answer_counts_as_a_reboot(guarded: System) -> None:
+    """The call was carried out and its answer lost: people are told, and nothing calls again within the cooldown."""
+    cluster = guarded.cluster(10)
+    guarded.aws.faults(
+        {"service": "sagemaker", "action": "BatchReboot", "body": cluster.name, "after": True, "reset": True}
+    )
+    guarded.put(events.health(cluster.name, cluster.nodes[0]))
+    assert refusals(guarded, cluster) == [(cluster.nodes[0], "OutcomeUnknown")]
+    guarded.put(events.health(cluster.name, cluster.nodes[0]))
+    guarded.outcomes(cluster=cluster.name, outcome="duplicate", node=cluster.nodes[0])
+    assert guarded.reboots(cluster) == [cluster.nodes[0]]
+
+
+def test_topic_down_for_a_while_loses_nothing_and_repeats_no_call(guarded: System) -> None:
+    """The answer is kept until both have it: the message comes again, and reports without calling."""
+    cluster = guarded.cluster(10)
+    guarded.set_node(cluster, cluster.nodes[0], in_use=True)
+    guarded.aws.faults(
+        {"service": "sns", "action": "PublishBatch", "count": 3, "status": 500, "code": "InternalFailure"}
+    )
+    guarded.put(events.health(cluster.name, cluster.nodes[0]))
+    guarded.outcomes(cluster=cluster.name, outcome="failed")
+    [told] = guarded.notifications(cluster.name)
+    assert [entry["ErrorCode"] for entry in told["message"]["Failed"]] == ["InstanceIdInUse"]
+    assert len(guarded.calls(cluster)) == 1
+    assert set(refusals(guarded, cluster)) == {(cluster.nodes[0], "InstanceIdInUse")}
+
+
+def test_pause_observe_and_resume(guarded: System) -> None:
+    """Paused: refused, and redriven once somebody resumes. Observe: told what would be done. Nonsense means paused."""
+    cluster = guarded.cluster(10)
+    set_mode(guarded, "paused")
+    guarded.put(events.health(cluster.name, cluster.nodes[0]))
+    guarded.outcomes(cluster=cluster.name, outcome="refused", code="Paused")
+    set_mode(guarded, "observe")
+    guarded.put(events.health(cluster.name, cluster.nodes[1]))
+    guarded.outcomes(cluster=cluster.name, outcome="observed", node=cluster.nodes[1])
+    set_mode(guarded, "actve")
+    guarded.put(events.health(cluster.name, cluster.nodes[2]))
+    guarded.outcomes(count=2, cluster=cluster.name, outcome="refused", code="Paused")
+    assert guarded.calls(cluster) == []
+    observed = [entry for each in guarded.notifications(cluster.name) for entry in each["message"]["Observed"]]
+    assert [entry["NodeId"] for entry in observed] == [cluster.nodes[1]]
+    set_mode(guarded, None)
+    redrive(guarded)
+    guarded.outcomes(count=2, cluster=cluster.name, outcome="rebooted")
+    assert sorted(guarded.reboots(cluster)) == sorted([cluster.nodes[0], cluster.nodes[2]])

@@ -1,0 +1,70 @@
+"""What the deployed function's role may do to the ledger and the mode, as IAM decides it."""
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.e2e.system import System
+
+KEY: dict[str, Any] = {"pk": {"S": "node#ml-nobody#i-0123456789abcdef0"}}
+ABSENT = {"ConditionExpression": "attribute_not_exists(pk)"}
+
+
+@pytest.fixture(scope="module")
+def as_function(system: System) -> dict[str, str]:
+    """Credentials of a user with the role's policy: nobody but Lambda may assume the role itself."""
+    role = system.aws.client("lambda").get_function_configuration(FunctionName=system.outputs["FunctionName"])["Role"]
+    iam, name = system.aws.client("iam"), "as-function"
+    (policy,) = iam.list_role_policies(RoleName=role.rsplit("/", 1)[1])["PolicyNames"]
+    document = iam.get_role_policy(RoleName=role.rsplit("/", 1)[1], PolicyName=policy)["PolicyDocument"]
+    iam.create_user(UserName=name)
+    iam.put_user_policy(UserName=name, PolicyName=policy, PolicyDocument=json.dumps(document))
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return {"key": key["AccessKeyId"], "secret": key["SecretAccessKey"]}
+
+
+def _code(client: Any, call: str, **arguments: Any) -> str:
+    """Of the error; empty where there is none."""
+    try:
+        getattr(client, call)(**arguments)
+    except ClientError as error:
+        return error.response["Error"]["Code"]
+    return ""
+
+
+def test_role_reads_and_puts_items_of_the_ledger(system: System, as_function: dict[str, str]) -> None:
+    """In transactions with conditions: those take no permission of their own."""
+    dynamodb, table = system.aws.client("dynamodb", **as_function), system.outputs["LedgerTableName"]
+    put = {"Put": {"TableName": table, "Item": KEY, **ABSENT}}
+    dynamodb.transact_write_items(TransactItems=[put])
+    assert _code(dynamodb, "transact_write_items", TransactItems=[put]) == "TransactionCanceledException"
+    read = dynamodb.batch_get_item(RequestItems={table: {"Keys": [KEY], "ConsistentRead": True}})
+    assert read["Responses"] == {table: [KEY]}
+
+
+@pytest.mark.parametrize("call", ["get_item", "update_item", "delete_item", "scan"])
+def test_role_does_nothing_else_to_the_ledger(system: System, as_function: dict[str, str], call: str) -> None:
+    """What the code does not do a mistake in it cannot do either."""
+    arguments: dict[str, Any] = {} if call == "scan" else {"Key": KEY}
+    dynamodb = system.aws.client("dynamodb", **as_function)
+    assert _code(dynamodb, call, TableName=system.outputs["LedgerTableName"], **arguments) == "AccessDeniedException"
+
+
+def test_role_touches_no_other_table(system: System, as_function: dict[str, str]) -> None:
+    """Not even in a transaction with its own."""
+    dynamodb = system.aws.client("dynamodb", **as_function)
+    tables = (system.outputs["LedgerTableName"], "of-somebody-else")
+    puts = [{"Put": {"TableName": table, "Item": KEY}} for table in tables]
+    assert _code(dynamodb, "transact_write_items", TransactItems=puts) == "AccessDeniedException"
+
+
+def test_role_reads_this_stacks_mode_and_cannot_set_it(system: System, as_function: dict[str, str]) -> None:
+    """Where nobody set it, it hears that, not that it may not know."""
+    ssm, name = system.aws.client("ssm", **as_function), system.outputs["ModeParameterName"]
+    own = _code(ssm, "get_parameter", Name=name)
+    other = _code(ssm, "get_parameter", Name=name.replace("HyperPodNodeRemediation", "Another"))
+    written = _code(ssm, "put_parameter", Name=name, Value="active", Type="String", Overwrite=True)
+    assert own in ("ParameterNotFound", "")  # whichever test came before
+    assert (other, written) == ("AccessDeniedException", "AccessDeniedException")
