@@ -179,7 +179,7 @@ def test_text_from_the_command_line_is_read_by_the_keys_kind(key: str, text: str
         ("mode", None),
         ("mode", ["active"]),
         ("cooldown", "0s"),
-        ("cooldown", "59s"),
+        ("cooldown", "0.5s"),
         ("cooldown", "-30m"),
         ("cooldown", "25h"),
         ("cooldown", 1_800),
@@ -227,23 +227,16 @@ def test_wrong_value_is_refused_in_one_line_that_names_the_key_and_what_it_takes
         ({"budget_percent": 0}, "remediation.budget_percent: takes a whole number from 1 to 100, not 0"),
         (
             {"budget_window": "8760h"},
-            'remediation.budget_window: takes a duration from "1m" to "168h" such as "90s", "30m", "24h", not "8760h"',
+            'remediation.budget_window: takes a duration from "1s" to "168h" such as "90s", "30m", "24h", not "8760h"',
         ),
-        (
-            {"cooldown": "2h"},
-            'remediation.cooldown: takes at most budget_window, which is "60m", not "2h"',
-        ),
-        (
-            {"cooldown": "90m", "budget_window": "24h", "max_reboots_window": "5400s"},
-            None,
-        ),
+        ({"cooldown": "2h"}, 'remediation.cooldown: takes at most budget_window, which is "60m", not "2h"'),
         (
             {"cooldown": "91m", "budget_window": "24h", "max_reboots_window": "5400s"},
             'remediation.cooldown: takes at most max_reboots_window, which is "90m", not "91m"',
         ),
     ],
 )
-def test_error_reads_as_documented(context: dict[str, object], line: str | None) -> None:
+def test_error_reads_as_documented(context: dict[str, object], line: str) -> None:
     """Word for word, once for each kind."""
     with pytest.raises(SettingsError) as raised:
         Settings.from_context(context)
@@ -306,7 +299,7 @@ def test_default_cluster_that_is_not_allowed_is_refused() -> None:
 
 @pytest.mark.parametrize("window", ["budget_window", "max_reboots_window"])
 def test_cooldown_may_be_as_long_as_a_window_but_no_longer(window: str) -> None:
-    """The same node would be counted once in a window that it could not be rebooted in twice."""
+    """A limit on what a cooldown already forbids would limit nothing."""
     others = {"budget_window": "24h", "max_reboots_window": "24h"}
     assert Settings.from_context({**others, window: "45m", "cooldown": "2700s"}).cooldown == timedelta(minutes=45)
     with pytest.raises(SettingsError, match=rf"^remediation\.cooldown: takes at most {window}, "):
@@ -322,8 +315,17 @@ def test_no_window_is_longer_than_the_ledger_remembers() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0, "0s"), (1, "1s"), (60, "60s"), (90, "90s"), (120, "2m"), (1_800, "30m"), (3_600, "60m"), (5_400, "90m")]
-    + [(7_200, "2h"), (86_400, "24h"), (604_800, "168h"), (3_601, "3601s")],
+    [
+        (0, "0s"),
+        (60, "60s"),
+        (90, "90s"),
+        (120, "2m"),
+        (3_600, "60m"),
+        (3_601, "3601s"),
+        (5_400, "90m"),
+        (7_200, "2h"),
+        (604_800, "168h"),
+    ],
 )
 def test_duration_is_written_as_a_person_would(seconds: int, words: str) -> None:
     """In the largest unit that divides it and takes more than one of it."""
