@@ -165,19 +165,15 @@ def test_call_that_fails_as_a_whole_is_reported_and_never_repeated(
     assert len(system.reboots(cluster)) == (1 if fault.get("after") else 0)
 
 
+def throttle(system: System, cluster: Cluster, *, times: int) -> None:
+    fault = {"service": "sagemaker", "action": "BatchRebootClusterNodes", "body": cluster.name}
+    system.aws.faults(fault | {"count": times, "status": 400, "code": "ThrottlingException"})
+
+
 def test_throttled_call_is_tried_again_at_once(system: System) -> None:
     """Turned away twice, the same call goes through the third time: nobody need know."""
     cluster = system.cluster()
-    system.aws.faults(
-        {
-            "service": "sagemaker",
-            "action": "BatchRebootClusterNodes",
-            "body": cluster.name,
-            "count": 2,
-            "status": 400,
-            "code": "ThrottlingException",
-        }
-    )
+    throttle(system, cluster, times=2)
     system.put(events.health(cluster.name, cluster.nodes[0]))
     system.outcomes(cluster=cluster.name, outcome="rebooted")
     assert system.letters(count=0, ClusterName=cluster.name) == []
@@ -186,16 +182,7 @@ def test_throttled_call_is_tried_again_at_once(system: System) -> None:
 def test_report_throttled_for_long_comes_again_and_is_rebooted(system: System) -> None:
     """After the bound in the call the message goes back to the queue, and comes again after 30 s."""
     cluster = system.cluster()
-    system.aws.faults(
-        {
-            "service": "sagemaker",
-            "action": "BatchRebootClusterNodes",
-            "body": cluster.name,
-            "count": 4,
-            "status": 400,
-            "code": "ThrottlingException",
-        }
-    )
+    throttle(system, cluster, times=4)
     system.put(events.health(cluster.name, cluster.nodes[0]))
     system.outcomes(cluster=cluster.name, outcome="rebooted")
     assert [line for line in system.log_lines() if line.get("message") == "handed back"]
