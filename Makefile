@@ -2,6 +2,8 @@
 # PYTHON: the interpreter the virtual environment is made from (3.11 or later). ARGS: passed on to the command.
 PYTHON ?= python3
 ARGS ?=
+# Tests that run side by side: more than there are cores, because the long ones wait.
+JOBS ?= 3
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -37,7 +39,7 @@ demo: setup  ## The main job, shown on an embedded local AWS (ARGS="--event FILE
 	@python -m local demo $(ARGS)
 
 test: setup  ## All tests (ARGS go to pytest)
-	@python -m pytest $(ARGS)
+	@python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: setup  ## Format, lint, strict types, deliberate breaks, then all tests: what CI runs
 	ruff format --check .

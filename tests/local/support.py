@@ -86,8 +86,9 @@ class Function:
 
     def invocations(self) -> list[dict[str, Any]]:
         """What it saw so far: event, env, path, version, at."""
-        lines = self.record.read_text().splitlines() if self.record.exists() else []
-        return [json.loads(line) for line in lines]
+        written = self.record.read_text() if self.record.exists() else ""
+        whole = written[: written.rfind("\n") + 1]  # the last line may still be being written
+        return [json.loads(line) for line in whole.splitlines()]
 
     def await_invocations(self, number: int) -> list[dict[str, Any]]:
         """At least so many, waited for."""
