@@ -11,7 +11,7 @@ from node_remediation.awserrors import CallError, Meaning
 from node_remediation.batching import calls_for
 from node_remediation.ledger import Ledger
 from node_remediation.lookup import LookupFailedError
-from node_remediation.model import Case, Ending, Node, NodeKey, Report, Result, TryAgain
+from node_remediation.model import Case, Ending, Node, NodeKey, Outcome, Report, Result, TryAgain
 from node_remediation.reboot import Answer, Rebooter
 from node_remediation.record import Book, NodeRecord, Record
 from node_remediation.resolve import failed
@@ -74,7 +74,11 @@ class Claimant:
     ) -> Round:
         """Reboot the nodes of `cases`, in as few calls as they fit into; `book` is kept as the ledger is."""
         turn = Round()
-        case_of = {case.node: case for case in cases if case.node}
+        case_of: dict[Node, Case] = {}
+        for case in cases:
+            # One ID can be known by two keys, where SageMaker came to know its instance within the batch.
+            if case.node and case_of.setdefault(case.node, case) is not case:
+                turn.results.append(Ending(case, Outcome.DUPLICATE, "the same batch has an earlier report of this ID"))
         left = [[case_of[node] for node in call] for call in calls_for(list(case_of))]
         trouble: CallError | None = None
         while left and not trouble and not turn.unclaimed:

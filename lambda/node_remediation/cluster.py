@@ -62,17 +62,26 @@ class SageMakerClusters:
         self._protected_groups = protected_groups
         self._described: Cache[Mapping[str, Any] | CallError] = Cache(clock)
         self._facts: Cache[Facts] = Cache(clock)
-        self._names: Cache[str] = Cache(clock)
+        self._names: Cache[str | CallError] = Cache(clock)
         self._instances: Cache[str] = Cache(clock)
         self._eks_names: dict[str, str | None] = {}
 
     def hyperpod_name(self, name: str) -> str:
+        found = self._names.recall(name) or self._find_name(name)
+        if isinstance(found, CallError):
+            raise LookupFailedError(found)
+        return found
+
+    def _find_name(self, name: str) -> str | CallError:
+        """The HyperPod name, or AWS's final no; raises LookupFailedError for what may pass."""
         try:
-            return self._names.recall(name) or str(self._describe(name).get("ClusterName") or name)
+            return str(self._describe(name).get("ClusterName") or name)
         except LookupFailedError as error:
+            if error.error.passing:
+                raise
             hyperpod = self._behind_eks(name) if error.error.code in _NOT_HYPERPOD else None
             if hyperpod is None:
-                raise
+                return self._names.remember(name, error.error, _NO_REMEMBERED_FOR)
             return self._names.remember(name, hyperpod, _REMEMBERED_FOR)
 
     def _behind_eks(self, eks_name: str) -> str | None:
@@ -112,7 +121,9 @@ class SageMakerClusters:
     def _is_protected(self, group: Mapping[str, Any]) -> bool:
         node_type = (group.get("SlurmConfig") or {}).get("NodeType")
         name = group["InstanceGroupName"]
-        return node_type in _PROTECTED_TYPES or any(matches(pattern, name) for pattern in self._protected_groups)
+        return node_type in _PROTECTED_TYPES or any(
+            matches(pattern.lower(), name.lower()) for pattern in self._protected_groups
+        )
 
     def _ids_in(self, cluster: str, group: str) -> Iterator[str]:
         for node in self._nodes_in(cluster, group):

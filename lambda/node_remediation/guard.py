@@ -28,7 +28,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What reports are judged by. `planned` has the nodes that this batch is going to reboot."""
+    """What reports are judged by.
+
+    `planned` has the nodes that this batch is going to reboot, `repaired` those that HyperPod repairs, as it says, and
+    `refused` those that it refuses, by code.
+    """
 
     settings: Settings
     mode: str
@@ -36,6 +40,8 @@ class Situation:
     book: Book
     facts: Mapping[str, Facts] = field(default_factory=dict)
     planned: set[NodeKey] = field(default_factory=set)
+    repaired: set[NodeKey] = field(default_factory=set)
+    refused: set[tuple[NodeKey, str]] = field(default_factory=set)
 
     def record(self, key: NodeKey) -> NodeRecord:
         return self.book.node(key)
@@ -63,6 +69,8 @@ Guard = Callable[[Matter, Situation], Ending | None]
 def judge(cases: Sequence[Case], situation: Situation) -> Plan:
     """Judge cases, all of whose readings are reports, together: each node is rebooted once."""
     plan = Plan()
+    matters = [_matter(case, situation) for case in cases]
+    situation.repaired.update(matter.key for matter in matters if _is_repaired(matter, situation))
     for case in sorted(cases, key=lambda case: case.trigger.time):
         matter = _matter(case, situation)
         ending = _first(GUARDS, matter, situation)
@@ -94,6 +102,9 @@ def _once(matter: Matter, ending: Ending, situation: Situation) -> Ending:
     """People hear of a node that is refused for the same code once a cooldown; what they ask for is always answered."""
     if ending.outcome is not Outcome.REFUSED or matter.report.on_demand or ending.code is None:
         return ending
+    if (matter.key, ending.code) in situation.refused:
+        return matter.ends(Outcome.DUPLICATE, f"refused for {ending.code} in the same batch: {ending.reason}")
+    situation.refused.add((matter.key, ending.code))
     told = matter.record.told.get(ending.code)
     if told is None or told <= situation.now - situation.settings.cooldown:
         return ending
@@ -159,7 +170,16 @@ def _repairing(matter: Matter, situation: Situation) -> Ending | None:
         return matter.ends(Outcome.DEFERRED, f"HyperPod is repairing the node; left to it until {_at(until)}")
     if starts_repair(matter.report, situation.facts[matter.key.cluster]):
         return matter.ends(Outcome.DEFERRED, f"HyperPod repairs by itself: RepairAction {matter.report.repair_action}")
+    if matter.key in situation.repaired:
+        return matter.ends(Outcome.DEFERRED, "HyperPod repairs the node by itself, says another report of the batch")
     return None
+
+
+def _is_repaired(matter: Matter, situation: Situation) -> bool:
+    """Whether a report that counts says so: it binds the other reports of the node too, whichever is older."""
+    if _first(GUARDS_WITHOUT_FACTS, matter, situation):
+        return False
+    return starts_repair(matter.report, situation.facts[matter.key.cluster])
 
 
 def starts_repair(report: Report, facts: Facts) -> bool:
@@ -189,9 +209,16 @@ def _cooling_down(matter: Matter, situation: Situation) -> Ending | None:
     if matter.key in situation.planned:
         return matter.ends(Outcome.DUPLICATE, "the same batch has an earlier report of this node")
     last, cooldown = max(matter.record.reboots, default=None), situation.settings.cooldown
-    if last is None or last <= situation.now - cooldown:
+    if any(claim.result is None for claim in matter.record.claims.values()):
+        reason = "another report's reboot of the node is under way"
+    elif last is None:
         return None
-    reason = f"rebooted at {_at(last)}, less than the cooldown of {in_words(cooldown)} ago"
+    elif last > situation.now - cooldown:
+        reason = f"rebooted at {_at(last)}, less than the cooldown of {in_words(cooldown)} ago"
+    elif matter.report.trigger.time <= last and not matter.report.on_demand:
+        reason = f"reported before the reboot at {_at(last)}"
+    else:
+        return None
     if matter.report.on_demand:
         return matter.refused(codes.COOLING_DOWN, reason)
     return matter.ends(Outcome.DUPLICATE, reason)

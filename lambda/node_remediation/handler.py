@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -47,14 +47,20 @@ class HandBackError(Exception):
     """A direct invocation met passing trouble: the invoker is to try again."""
 
 
-def build(environment: Mapping[str, str], on_step: OnStep = unwatched) -> Remediator:
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def build(
+    environment: Mapping[str, str], *, on_step: OnStep = unwatched, clock: Callable[[], datetime] = _now
+) -> Remediator:
     """Wire the function from its environment. Raises KeyError for a missing variable, SettingsError for a bad one."""
     settings = Settings.from_env(environment)
     session = boto3.Session()
     sagemaker = session.client("sagemaker", config=_ONCE)
     sqs = session.client("sqs", config=_SAFE)
     ledger = DynamoDbLedger(session.client("dynamodb", config=_SAFE), table=environment["LEDGER_TABLE"])
-    clusters = SageMakerClusters(sagemaker, protected_groups=settings.protected_instance_groups, clock=_now)
+    clusters = SageMakerClusters(sagemaker, protected_groups=settings.protected_instance_groups, clock=clock)
 
     @cache
     def cloudwatch() -> "CloudWatchClient":
@@ -62,34 +68,38 @@ def build(environment: Mapping[str, str], on_step: OnStep = unwatched) -> Remedi
 
     return Remediator(
         settings=settings,
-        resolver=Resolver(settings=settings, clusters=clusters, alarms=CloudWatchAlarms(cloudwatch, clock=_now)),
+        resolver=Resolver(settings=settings, clusters=clusters, alarms=CloudWatchAlarms(cloudwatch, clock=clock)),
         clusters=clusters,
         mode=ParameterMode(
             session.client("ssm", config=_SAFE),
             name=environment["MODE_PARAMETER"],
             default=settings.mode,
-            clock=_now,
+            clock=clock,
         ),
         ledger=ledger,
         claimant=Claimant(
             ledger=ledger,
             rebooter=SageMakerRebooter(sagemaker, sleep=time.sleep),
-            clock=_now,
+            clock=clock,
             new_id=lambda: uuid4().hex,
             sleep=time.sleep,
             on_step=on_step,
         ),
-        reporter=_reporter(environment, settings, sqs, session.client("sns", config=_SAFE)),
+        reporter=_reporter(environment, settings, sqs, session.client("sns", config=_SAFE), clock),
         intake=SqsIntake(sqs, queue_url=environment["INTAKE_QUEUE_URL"]),
         telemetry=LogsAndMetrics(Logger(service="node-remediation")),
-        clock=_now,
+        clock=clock,
         sleep=time.sleep,
         on_step=on_step,
     )
 
 
 def _reporter(
-    environment: Mapping[str, str], settings: Settings, sqs: "SQSClient", sns: "SNSClient"
+    environment: Mapping[str, str],
+    settings: Settings,
+    sqs: "SQSClient",
+    sns: "SNSClient",
+    clock: Callable[[], datetime],
 ) -> QueueAndTopicReporter:
     topic_arn = environment["FAILURE_TOPIC_ARN"]
     _, _, _, region, account, _ = topic_arn.split(":", 5)
@@ -103,13 +113,9 @@ def _reporter(
             origin=Origin(account, region),
         ),
         notify_rebooted=settings.notify_rebooted,
-        clock=_now,
+        clock=clock,
         new_id=uuid4,
     )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 _remediator = build(os.environ)

@@ -3,9 +3,12 @@
 Every write is a transaction of whole items, each on condition that nobody wrote it since it was read.
 """
 
+import json
+import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -16,7 +19,6 @@ from node_remediation.awserrors import CallError, Meaning
 from node_remediation.lookup import LookupFailedError
 from node_remediation.model import NodeKey, Result
 from node_remediation.record import Book, BudgetRecord, Claim, NodeRecord, Record
-from node_remediation.settings import LEDGER_RETENTION
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -24,10 +26,16 @@ if TYPE_CHECKING:
 # Both are DynamoDB's own limits (API reference of BatchGetItem and TransactWriteItems).
 _MOST_READ = 100
 MOST_WRITTEN = 100
+# Longer than a dead letter can wait before it is redriven (14 days) and then wait in the intake queue (4 days): until
+# then it must be known that a node has recovered since.
+_EXPIRY = timedelta(days=21)
 _READ_TRIES = 4
 _FIRST_WAIT = 0.05  # seconds
-# Reasons in a cancelled transaction that mean that somebody else was there first.
+# Reasons in a cancelled transaction that mean that somebody else was there first, and that it may work later.
 _CONFLICTS = frozenset({"ConditionalCheckFailed", "TransactionConflict"})
+_THROTTLED = frozenset({"ProvisionedThroughputExceeded", "ThrottlingError"})
+# Names that make up a key as they are; one that is odd could be too long for a key, or the same key as another's.
+_PLAIN = re.compile(r"[!-~]{1,256}")
 
 
 class Ledger(Protocol):
@@ -49,11 +57,12 @@ class DynamoDbLedger:
         self._sleep = sleep
 
     def load(self, nodes: Collection[NodeKey], clusters: Collection[str]) -> Book:
-        keys = [_node_pk(key) for key in nodes] + [_budget_pk(cluster) for cluster in clusters]
-        book = Book()
+        of: dict[str, NodeKey | str] = {_node_pk(key): key for key in nodes}
+        of |= {_budget_pk(cluster): cluster for cluster in clusters}
+        keys, book = list(of), Book()
         for start in range(0, len(keys), _MOST_READ):
             for item in self._read(keys[start : start + _MOST_READ]):
-                book.put(_decode(item))
+                book.put(_decode(item, of[item["pk"]]))
         return book
 
     def _read(self, keys: Sequence[str]) -> list[dict[str, Any]]:
@@ -74,12 +83,11 @@ class DynamoDbLedger:
     def save(self, records: Sequence[Record], *, now: datetime) -> bool:
         try:
             self._client.transact_write_items(TransactItems=[self._put(record, now) for record in records])
-        except ClientError as error:
-            if _is_conflict(error):
-                return False
-            raise LookupFailedError(awserrors.read(error)) from error
         except awserrors.CALL_ERRORS as error:
-            raise LookupFailedError(awserrors.read(error)) from error
+            trouble = _read_refusal(error)
+            if trouble is None:
+                return False
+            raise LookupFailedError(trouble) from error
         return True
 
     def _put(self, record: Record, now: datetime) -> Any:
@@ -92,28 +100,44 @@ class DynamoDbLedger:
         return {"Put": put}
 
 
-def _is_conflict(error: ClientError) -> bool:
-    """Whether a transaction was cancelled only because somebody else wrote one of its items."""
-    if error.response["Error"]["Code"] == "TransactionConflictException":
-        return True
-    given: list[Any] = error.response.get("CancellationReasons", [])
+def _read_refusal(error: Exception) -> CallError | None:
+    """Why a transaction was not carried out; None if only because somebody else wrote one of its items."""
+    trouble = awserrors.read(error)
+    if trouble.code == "TransactionConflictException":
+        return None
+    given: list[Any] = error.response.get("CancellationReasons", []) if isinstance(error, ClientError) else []
     reasons = {reason.get("Code") for reason in given} - {"None", None}
-    return bool(reasons) and reasons <= _CONFLICTS
+    if reasons and reasons <= _CONFLICTS:
+        return None
+    if reasons and reasons <= _CONFLICTS | _THROTTLED:
+        return CallError(Meaning.THROTTLED, codes.LEDGER_BUSY, trouble.message)
+    return trouble
 
 
 def _node_pk(key: NodeKey) -> str:
-    return f"node#{key.cluster}#{key.id}"
+    return _pk("node", key.cluster, key.id)
 
 
 def _budget_pk(cluster: str) -> str:
-    return f"budget#{cluster}"
+    return _pk("budget", cluster)
+
+
+def _pk(kind: str, *names: str) -> str:
+    if all(_PLAIN.fullmatch(name) and "#" not in name for name in names):
+        return "#".join((kind, *names))
+    return f"{kind}##{sha256(json.dumps(names).encode()).hexdigest()}"
+
+
+def _legible(name: str) -> str:
+    """A name for people who look at the table; what says whose an item is, is its key."""
+    return name.encode("ascii", "replace").decode()[:256]
 
 
 def _encode(record: Record, now: datetime) -> dict[str, Any]:
-    common = {"version": record.version + 1, "expires": int((now + LEDGER_RETENTION).timestamp())}
+    common = {"version": record.version + 1, "expires": int((now + _EXPIRY).timestamp())}
     if isinstance(record, BudgetRecord):
         spends = {call: {"at": _ms(at), "nodes": nodes} for call, (at, nodes) in record.spends.items()}
-        return common | {"pk": _budget_pk(record.cluster), "cluster": record.cluster, "spends": spends}
+        return common | {"pk": _budget_pk(record.cluster), "cluster": _legible(record.cluster), "spends": spends}
     times = {
         "unhealthy_at": record.unhealthy_at,
         "healthy_at": record.healthy_at,
@@ -121,7 +145,8 @@ def _encode(record: Record, now: datetime) -> dict[str, Any]:
     }
     return (
         common
-        | {"pk": _node_pk(record.key), "cluster": record.key.cluster, "node": record.key.id}
+        | {"pk": _node_pk(record.key)}
+        | {"cluster": _legible(record.key.cluster), "node": _legible(record.key.id)}
         | {name: _ms(at) for name, at in times.items() if at}
         | {
             "reboots": [_ms(at) for at in record.reboots],
@@ -142,13 +167,14 @@ def _encode_claim(claim: Claim) -> dict[str, Any]:
     }
 
 
-def _decode(item: Mapping[str, Any]) -> Record:
+def _decode(item: Mapping[str, Any], of: NodeKey | str) -> Record:
+    """An item as the record of a node, or of a cluster's budget."""
     version = int(item["version"])
-    if "spends" in item:
+    if isinstance(of, str):
         spends = {call: (_time(spend["at"]), int(spend["nodes"])) for call, spend in item["spends"].items()}
-        return BudgetRecord(item["cluster"], version, spends)
+        return BudgetRecord(of, version, spends)
     return NodeRecord(
-        key=NodeKey(item["cluster"], item["node"]),
+        key=of,
         version=version,
         reboots=tuple(_time(at) for at in item["reboots"]),
         unhealthy_at=_optional_time(item.get("unhealthy_at")),

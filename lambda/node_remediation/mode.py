@@ -8,6 +8,7 @@ from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterEr
 from aws_lambda_powertools.utilities.parameters.ssm import SSMProvider
 
 from node_remediation import awserrors
+from node_remediation.awserrors import CallError, Meaning
 from node_remediation.lookup import Cache, LookupFailedError
 from node_remediation.settings import MODES
 
@@ -51,9 +52,10 @@ class ParameterMode:
     def _without_value(self, error: GetParameterError) -> str:
         """Powertools wraps what the client raised."""
         cause = error.__cause__ or error.__context__
-        if not isinstance(cause, awserrors.CALL_ERRORS):
-            raise error
-        read = awserrors.read(cause)
+        if isinstance(cause, awserrors.CALL_ERRORS):
+            read = awserrors.read(cause)
+        else:  # an answer without a parameter in it
+            read = CallError(Meaning.UNKNOWN, type(cause).__name__, str(error))
         if read.code == "ParameterNotFound":
             return self._absent.remember(self._name, self._default, _REMEMBERED_FOR)
         if read.passing:

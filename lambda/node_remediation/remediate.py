@@ -55,6 +55,7 @@ class _Batch:
     facts: dict[str, Facts] = field(default_factory=dict)
     results: list[Ending | TryAgain] = field(default_factory=list)
     nodes_per_call: list[tuple[str, int]] = field(default_factory=list)
+    lost: set[NodeKey] = field(default_factory=set)
 
     def may_call(self) -> bool:
         return self.seconds_left() > CALL_RESERVE
@@ -141,25 +142,27 @@ class Remediator:
     def _load(self, cases: list[Case], batch: _Batch) -> list[Case]:
         """What the ledger knows of the nodes, and now also when they were reported."""
         try:
-            batch.book = self._ledger.load({_key(case) for case in cases}, {_key(case).cluster for case in cases})
+            found = self._ledger.load({_key(case) for case in cases}, {_key(case).cluster for case in cases})
         except LookupFailedError as error:
             batch.results += [failed(case, error) for case in cases]
             return []
+        batch.book.put(*found.nodes.values(), *found.budgets.values())
         _note(cases, batch.book)
         return cases
 
     def _resume(self, cases: Iterable[Case], batch: _Batch) -> list[Case]:
         """What an earlier delivery has called for is not judged again, but carried on with."""
         now, fresh = self._clock(), []
-        for case in cases:
-            record = batch.book.node(_key(case))
+        # Whose own claim is at stake speaks first: then no other report of the node need tell that it was lost.
+        for case in sorted(cases, key=lambda case: case.owner not in batch.book.node(_key(case)).claims):
+            key, record = _key(case), batch.book.node(_key(case))
             left_over = None if case.healthy else resume(case, record, now)
-            if left_over is None:
+            if left_over is None or (key in batch.lost and case.owner not in record.claims):
                 fresh.append(case)
                 continue
             batch.results.append(left_over)
-            if isinstance(left_over, Ending):
-                batch.book.put(settle(record, left_over, now))  # the next report of the node need not tell it too
+            if left_over.code == codes.OUTCOME_UNKNOWN:
+                batch.lost.add(key)
         return fresh
 
     def _learn(self, cases: list[Case], batch: _Batch) -> Situation:
@@ -181,7 +184,8 @@ class Remediator:
 
     def _give_up(self, concerned: Sequence[Case], cases: list[Case], error: LookupFailedError, batch: _Batch) -> None:
         batch.results += [failed(case, error) for case in concerned]
-        cases[:] = [case for case in cases if case not in concerned]
+        gone = set(concerned)
+        cases[:] = [case for case in cases if case not in gone]
 
     def _judge_and_reboot(self, cases: list[Case], situation: Situation, batch: _Batch) -> None:
         """Judge, and reboot what may be; where another invocation claimed first, judge again by the new ledger."""
@@ -200,7 +204,7 @@ class Remediator:
                 return
             self._sleep(random.uniform(0, 0.05 * 2 ** min(tried, 5)))  # noqa: S311  jitter, not cryptography
             cases = self._resume(self._load(cases, batch), batch)
-            situation = replace(situation, now=self._clock(), book=batch.book, planned=set())
+            situation = replace(situation, now=self._clock(), planned=set())
         busy = "other invocations kept writing the same cluster's budget"
         batch.results += [TryAgain(case, codes.LEDGER_BUSY, busy) for case in cases]
 
@@ -239,7 +243,8 @@ class Remediator:
                     return None
                 self._sleep(random.uniform(0, 0.02 * 2**tried))  # noqa: S311  jitter, not cryptography
         except LookupFailedError as error:
-            return str(error)
+            # A final no would be one at each delivery, and each would tell people again.
+            return str(error) if error.error.passing else None
         return f"{codes.LEDGER_BUSY}: what was reported could not be written down"
 
 

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from local.demo.readings import Readings
+from local.demo.readings import Readings, Refusal
 
 _MOST_PER_CALL = 25
 DEFERRED = "deferred"
+REFUSED = "refused"
 
 
 class Fate(Enum):
@@ -17,11 +18,14 @@ class Fate(Enum):
     REBOOTED = "rebooted once, and nobody is bothered"
     FAILED = "not rebooted; in the dead-letter queue and on the topic, in the API's words"
     LEFT_ALONE = "deferred: no call, no message, only a log line"
+    REFUSED = "no call; in the dead-letter queue and on the topic, in the function's words"
+    REFUSED_AGAIN = "no call; on the topic, and later in the dead-letter queue"
+    BUDGETED = "rebooted, or refused as the budget is spent"
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A node by the ID that is reported, and its fate; `code` is the error that a failed one must show.
+    """A node by the ID that is reported, and its fate; `code` is what one that failed or was refused must show.
 
     `instance` is the node's instance ID where HyperPod has such a node, to see whether it is well again.
     """
@@ -45,9 +49,8 @@ class Verdict:
 
 
 def problems(expected: Sequence[Expected], readings: Readings) -> list[str]:
-    """Everything about these nodes that is not, or not yet, as it must be."""
-    found = [problem for one in expected for problem in _CHECKS[one.fate](one, readings)]
-    return [*found, *not_well(expected, readings)]
+    """Everything about these nodes' fates that is not, or not yet, as it must be."""
+    return [problem for one in expected for problem in _CHECKS[one.fate](one, readings)]
 
 
 def of_fate(expected: Sequence[Expected], fate: Fate) -> list[Expected]:
@@ -56,8 +59,7 @@ def of_fate(expected: Sequence[Expected], fate: Fate) -> list[Expected]:
 
 def verdict(claim: str, fate: Fate, expected: Sequence[Expected], readings: Readings) -> Verdict:
     """Whether each node with this fate met it."""
-    found = [problem for one in of_fate(expected, fate) for problem in _CHECKS[fate](one, readings)]
-    return Verdict(claim, tuple(found))
+    return Verdict(claim, tuple(problems(of_fate(expected, fate), readings)))
 
 
 def most_calls(groups: Sequence[int]) -> int:
@@ -65,23 +67,33 @@ def most_calls(groups: Sequence[int]) -> int:
     return sum(2 * -(-group // _MOST_PER_CALL) if group > 1 else group for group in groups)
 
 
+def unanswered(readings: Readings) -> Iterator[str]:
+    """The events that did not come to exactly one outcome."""
+    outcomes = Counter(line.event_id for line in readings.log)
+    for event in readings.events:
+        if outcomes[event.id] != 1:
+            yield f"{event.detail_type} {event.id} has {outcomes[event.id]} outcomes in the function's log"
+
+
 def strangers(expected: Sequence[Expected], readings: Readings) -> Iterator[str]:
     """What happened to nodes that nothing should have happened to, and messages about them."""
-    reboots = {one.node for one in of_fate(expected, Fate.REBOOTED)}
-    failures = {one.node for one in of_fate(expected, Fate.FAILED)}
+    reboots = {one.node for one in expected if one.fate in _MAY_REBOOT}
+    reported = {one.node for one in expected if one.fate in _MAY_BE_REPORTED}
     started = {node for call in readings.calls for node in call.started}
     yield from (f"{node} was rebooted, and should not be" for node in sorted(started - reboots))
     for place, nodes in (
         ("in the dead-letter queue", Counter(letter.node for letter in readings.letters)),
         ("on the topic", Counter(told.node for told in readings.told)),
     ):
-        yield from (f"{node or 'a message without a node'} is {place}" for node in nodes if node not in failures)
+        yield from (f"{node or 'a message without a node'} is {place}" for node in nodes if node not in reported)
 
 
 def not_well(expected: Sequence[Expected], readings: Readings) -> Iterator[str]:
-    """The rebooted nodes that have not come back healthy."""
-    for one in of_fate(expected, Fate.REBOOTED):
-        if one.instance and readings.started(one.node) and one.instance not in readings.well:
+    """The rebooted nodes that have not come back healthy, or of which HyperPod has not said so."""
+    for one in expected:
+        if not one.instance or not readings.started(one.node):
+            continue
+        if one.instance not in readings.well or not readings.said_well(one.instance):
             yield f"{one.node} is not healthy again"
 
 
@@ -98,19 +110,66 @@ def _failed(one: Expected, readings: Readings) -> Iterator[str]:
         return
     if said.code != one.code:
         yield f"{one.node}: SageMaker answered {said.code}, not {one.code}"
+    yield from _not_reported(one, readings, said)
+
+
+def _refused(one: Expected, readings: Readings) -> Iterator[str]:
+    yield from _asked(one, readings)
+    letters = readings.letters_of(one.node)
+    if not letters:
+        yield f"{one.node}: nothing in the dead-letter queue says that it was refused"
+        return
+    if (letters[0].kind, letters[0].refusal.code) != (REFUSED, one.code):
+        yield f"{one.node}: {letters[0].kind} with {letters[0].refusal.code}, not refused with {one.code}"
+    yield from _not_reported(one, readings, letters[0].refusal)
+
+
+def _refused_again(one: Expected, readings: Readings) -> Iterator[str]:
+    yield from _asked(one, readings)
+    if [told.refusal.code for told in readings.told_of(one.node)] != [one.code]:
+        yield f"{one.node}: not once on the topic with {one.code}"
+    if readings.letters_of(one.node):
+        yield f"{one.node}: in the dead-letter queue already"
+    if not readings.delayed:
+        yield f"{one.node}: nothing in the dead-letter queue waits to be seen"
+
+
+def _budgeted(one: Expected, readings: Readings) -> Iterator[str]:
+    started = readings.started(one.node)
+    yield from _rebooted(one, readings) if started else _refused(one, readings)
+    if started and (readings.letters_of(one.node) or readings.told_of(one.node)):
+        yield f"{one.node} was rebooted and reported as well"
+
+
+def _not_reported(one: Expected, readings: Readings, said: Refusal) -> Iterator[str]:
+    """Where a refusal is missing, is there more than once, or reads otherwise."""
     for place, found in (
         ("in the dead-letter queue", [letter.refusal for letter in readings.letters_of(one.node)]),
         ("on the topic", [told.refusal for told in readings.told_of(one.node)]),
     ):
         if found != [said]:
-            yield f"{one.node}: {len(found)} messages {place}, where one must have what SageMaker said"
+            yield f"{one.node}: {len(found)} messages {place}, where one must have what was said"
+
+
+def _asked(one: Expected, readings: Readings) -> Iterator[str]:
+    if any(one.node in call.asked for call in readings.calls):
+        yield f"{one.node}: SageMaker was asked to reboot it"
 
 
 def _left_alone(one: Expected, readings: Readings) -> Iterator[str]:
-    if any(one.node in call.asked for call in readings.calls):
-        yield f"{one.node}: SageMaker was asked to reboot it"
-    if not any(line.node == one.node and line.outcome == DEFERRED for line in readings.log):
-        yield f"{one.node}: no log line of the function says that it was deferred"
+    yield from _asked(one, readings)
+    outcomes = {line.outcome for line in readings.log if line.node == one.node}
+    if outcomes != {DEFERRED}:
+        yield f"{one.node}: the function's log does not say that it was deferred, and that only"
 
 
-_CHECKS = {Fate.REBOOTED: _rebooted, Fate.FAILED: _failed, Fate.LEFT_ALONE: _left_alone}
+_CHECKS = {
+    Fate.REBOOTED: _rebooted,
+    Fate.FAILED: _failed,
+    Fate.LEFT_ALONE: _left_alone,
+    Fate.REFUSED: _refused,
+    Fate.REFUSED_AGAIN: _refused_again,
+    Fate.BUDGETED: _budgeted,
+}
+_MAY_REBOOT = (Fate.REBOOTED, Fate.BUDGETED)
+_MAY_BE_REPORTED = (Fate.FAILED, Fate.REFUSED, Fate.REFUSED_AGAIN, Fate.BUDGETED)

@@ -4,36 +4,37 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from local.demo.stage import CLUSTER, EKS, Node, Stage
+from local.demo.clusters import Cluster, Node
+from local.demo.stage import Stage
 
 _NAMESPACE = "ContainerInsights"
 _METRIC = "hyperpod_node_health_status_unschedulable_pending_reboot"
 _FAULT = "HyperPod Health Monitoring Agent (HMA) has detected fault type NvidiaErrorTerminate on this node."
 
 
-def health_event(stage: Stage, instance_id: str) -> dict[str, Any]:
-    """A node health event about an ID that the simulator has no node for."""
+def health_event(cluster: Cluster, instance_id: str) -> dict[str, Any]:
+    """A node health event besides those of the simulator: another of the same node, or about an ID without a node."""
     summary = {
         "HealthStatus": "Unhealthy",
         "HealthStatusReason": _FAULT,
         "RepairAction": "None",
         "Recommendation": "Please Replace the Faulty Node.",
     }
-    detail = {"ClusterName": CLUSTER, "ClusterArn": stage.cluster_arn, "InstanceId": instance_id, "Tags": {}}
+    detail = {"ClusterName": cluster.name, "ClusterArn": cluster.arn, "InstanceId": instance_id, "Tags": {}}
     return _entry(
         "aws.sagemaker",
         "SageMaker HyperPod Cluster Node Health Event",
-        stage.cluster_arn,
+        cluster.arn,
         detail | {"HealthSummary": summary},
     )
 
 
-def cluster_event(stage: Stage, logical_id: str) -> dict[str, Any]:
+def cluster_event(cluster: Cluster, logical_id: str) -> dict[str, Any]:
     """A cluster event that knows its node by the logical ID only."""
     detail = {
         "EventId": "6f1e2a5c-5c3f-4a51-9d0e-0a8f5e1b7c42",
-        "ClusterArn": stage.cluster_arn,
-        "ClusterName": CLUSTER,
+        "ClusterArn": cluster.arn,
+        "ClusterName": cluster.name,
         "InstanceGroupName": "workers",
         "InstanceId": None,
         "ResourceType": "Instance",
@@ -42,7 +43,7 @@ def cluster_event(stage: Stage, logical_id: str) -> dict[str, Any]:
         "EventDetails": {"EventMetadata": {"Instance": {"NodeLogicalId": logical_id}}},
         "Description": f"Instance is unhealthy. {_FAULT} Repair action: None.",
     }
-    return _entry("aws.sagemaker", "SageMaker HyperPod Cluster Event", stage.cluster_arn, {"EventDetails": detail})
+    return _entry("aws.sagemaker", "SageMaker HyperPod Cluster Event", cluster.arn, {"EventDetails": detail})
 
 
 def contributor_event(stage: Stage, alarm: str, node: Node) -> dict[str, Any]:
@@ -67,12 +68,13 @@ def muted_event(stage: Stage, alarm: str, node: Node) -> dict[str, Any]:
 
 
 def set_off_alarm(stage: Stage, alarm: str, node: Node) -> None:
-    """A real alarm on the node's Container Insights metric goes into ALARM."""
+    """A real alarm on the node's metric goes into ALARM: Container Insights' own, or one that a team on Slurm made."""
     cloudwatch = stage.aws.client("cloudwatch")
+    namespace, metric = (_NAMESPACE, _METRIC) if node.eks else ("SlurmHealth", "unhealthy_node")
     cloudwatch.put_metric_alarm(
         AlarmName=alarm,
-        Namespace=_NAMESPACE,
-        MetricName=_METRIC,
+        Namespace=namespace,
+        MetricName=metric,
         Dimensions=[{"Name": name, "Value": value} for name, value in _dimensions(node).items()],
         Statistic="Maximum",
         Period=60,
@@ -86,7 +88,9 @@ def set_off_alarm(stage: Stage, alarm: str, node: Node) -> None:
 
 def _dimensions(node: Node) -> dict[str, str]:
     # Container Insights knows the cluster by its EKS name only: the function finds the HyperPod cluster behind it.
-    return {"ClusterName": EKS, "InstanceId": node.instance_id, "NodeName": f"hyperpod-{node.instance_id}"}
+    if node.eks:
+        return {"ClusterName": node.eks, "InstanceId": node.instance_id, "NodeName": f"hyperpod-{node.instance_id}"}
+    return {"HyperPodClusterName": node.cluster, "InstanceId": node.instance_id}
 
 
 def _grouped() -> dict[str, Any]:

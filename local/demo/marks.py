@@ -12,6 +12,7 @@ TICK = Text("✓", style="green")
 CROSS = Text("✗", style="red")
 MARGIN = "    "
 _REFRESH_PER_SECOND = 8
+_COMMAND_WIDTH = 68
 
 
 def heading(console: Console, words: str) -> None:
@@ -30,6 +31,18 @@ def say_within(console: Console, line: str, style: str = "dim") -> None:
     """A line that belongs to the one above it."""
     folded = textwrap.fill(line, console.width, initial_indent=MARGIN, subsequent_indent=MARGIN)
     console.print(Text(folded, style=style), soft_wrap=True)
+
+
+def shell(command: str) -> str:
+    """A command in lines that fit beside a margin, to be copied as they are."""
+    first, *options = command.split(" --")
+    lines = [first]
+    for option in options:
+        if len(lines[-1]) + len(option) < _COMMAND_WIDTH:
+            lines[-1] += f" --{option}"
+        else:
+            lines.append(f"--{option}")
+    return f" \\\n{MARGIN}    ".join(lines)
 
 
 def counted(number: int, thing: str) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from local.aws import LocalAws, LocalAwsError
 from local.demo.captured import Names
-from local.demo.stage import CLUSTER, EKS
+from local.demo.clusters import CLUSTER, EKS
 
 _SPARE_NODES = 3  # a cluster is more than the nodes that somebody reports
 

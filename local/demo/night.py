@@ -1,158 +1,103 @@
 """The scripted night: what happens, and what must become of each node. What does become of it is read elsewhere."""
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from local.demo import guarded, reports
 from local.demo.checks import Expected, Fate
-from local.demo.events import (
-    cluster_event,
-    contributor_event,
-    health_event,
-    muted_event,
-    parent_event,
-    set_off_alarm,
-)
-from local.demo.stage import Node, Stage
+from local.demo.clusters import Clusters, Node
+from local.demo.readings import Readings
+from local.demo.step import Scene, Step
 
 _RACK = slice(60, 90)
-_MALFORMED = "i-12345678abcdefghi"  # from AWS's documented sample event: g, h and i are no hexadecimal digits
+_SICK_OF_RESEARCH = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One thing that happens in the night."""
+class Group:
+    """Nodes that met the same end in the night, and must meet the same one after the redrive."""
 
     title: str
+    claim: str
     expected: tuple[Expected, ...]
-    play: Callable[[Stage], None]
-    alarm: str | None = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What its events are known by: its nodes, and an alarm whose own event names none of them."""
-        return (*(one.node for one in self.expected), *([self.alarm] if self.alarm else []))
-
-
-Scene = tuple[Step, ...]  # steps that happen at the same time
 
 
 @dataclass(frozen=True, slots=True)
 class Night:
-    """The scenes in their order, and the node that another operation keeps busy until it is freed."""
+    """The scenes in their order, the steps that later parts come back to, and the node that is in use for a while."""
 
     scenes: tuple[Scene, ...]
     busy: Node
+    budget: Step
+    storm: Step
+    slurm: Step
+    pause: Step
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return tuple(step for scene in self.scenes for step in scene)
 
     @property
     def expected(self) -> tuple[Expected, ...]:
-        return tuple(one for scene in self.scenes for step in scene for one in step.expected)
+        return tuple(one for step in self.steps for one in step.expected)
 
     @property
-    def groups(self) -> tuple[int, ...]:
-        """How many nodes are to be rebooted in each step."""
-        sizes = (sum(one.fate is Fate.REBOOTED for one in step.expected) for scene in self.scenes for step in scene)
-        return tuple(size for size in sizes if size)
+    def reboots(self) -> tuple[int, ...]:
+        """How many nodes are to be rebooted in each step that has some."""
+        return tuple(step.reboots for step in self.steps if step.reboots)
 
-    @property
-    def after_redrive(self) -> tuple[Expected, ...]:
-        """What must become of the dead letters once the busy node is free: the others fail as before."""
-        failures = (one for one in self.expected if one.fate is Fate.FAILED)
-        freed = Expected(self.busy.instance_id, Fate.REBOOTED, instance=self.busy.instance_id)
-        return tuple(freed if one.node == freed.node else one for one in failures)
+    def after_redrive(self, night: Readings) -> tuple[Group, ...]:
+        """What must become of the dead letters that the night left."""
+        freed = [one for one in self.expected if one.node == self.busy.instance_id]
+        over_budget = [one for one in self.budget.expected if night.letters_of(one.node)]
+        failing = [one for one in self.expected if one.fate is Fate.FAILED and one not in freed]
+        spared = [one for one in self.slurm.expected if one.fate is Fate.REFUSED]
+        return (
+            Group("was in use", "the node that was in use is rebooted", _now(Fate.REBOOTED, freed)),
+            Group(
+                "over the budget",
+                f"the {len(over_budget)} nodes that were over the budget are rebooted",
+                _now(Fate.REBOOTED, over_budget),
+            ),
+            Group(
+                "reported in the pause",
+                "the node that was reported in the pause is rebooted",
+                _now(Fate.REBOOTED, self.pause.expected),
+            ),
+            Group(
+                "Slurm controller",
+                "the Slurm controller is refused again, and back in the DLQ later",
+                _now(Fate.REFUSED_AGAIN, spared),
+            ),
+            Group("the others", "the others failed again: back in the DLQ, and on the topic", tuple(failing)),
+        )
 
 
-def plan_night(nodes: tuple[Node, ...]) -> Night:
-    """The script, for a cluster of 200 nodes."""
+def plan_night(clusters: Clusters, outputs: Mapping[str, str]) -> Night:
+    """The script."""
+    training, nodes = clusters.training, clusters.training.nodes
     busy = nodes[101]
+    budget = guarded.budget(clusters.research, _SICK_OF_RESEARCH)
+    storm = guarded.storm(training, nodes[30])
+    slurm, pause = guarded.slurm(clusters.slurm), guarded.pause(outputs, nodes[160])
     scenes = (
-        (_reported(nodes[7]),),
-        (_alarmed(nodes[23]),),
-        (_contributors(nodes[40:43]),),
-        (_rack(nodes[_RACK]),),
-        (_in_use(busy), _gone(nodes[115]), _logical(nodes[130]), _malformed(), _muted(nodes[150])),
+        (reports.reported(nodes[7]),),
+        (reports.alarmed(nodes[23]),),
+        (reports.contributors(nodes[40:43]),),
+        (reports.rack(nodes[_RACK]),),
+        (
+            reports.in_use(busy),
+            reports.gone(nodes[115]),
+            reports.logical(training, nodes[130]),
+            reports.malformed(training),
+            reports.muted(nodes[150]),
+        ),
+        (budget,),
+        (storm, guarded.managed(clusters.managed, clusters.managed.nodes[3]), slurm),
+        (pause,),
     )
-    return Night(scenes, busy)
+    return Night(scenes, busy, budget, storm, slurm, pause)
 
 
-def _rebooted(node: Node) -> Expected:
-    return Expected(node.instance_id, Fate.REBOOTED, instance=node.instance_id)
-
-
-def _reported(node: Node) -> Step:
-    return Step("HyperPod reports a node unhealthy", (_rebooted(node),), lambda stage: stage.break_node(node))
-
-
-def _alarmed(node: Node) -> Step:
-    def play(stage: Stage) -> None:
-        stage.break_node(node, event=False)
-        set_off_alarm(stage, "hyperpod-node-pending-reboot", node)
-
-    return Step("A CloudWatch alarm goes off; it knows the EKS name only", (_rebooted(node),), play)
-
-
-def _contributors(nodes: tuple[Node, ...]) -> Step:
-    alarm = "hyperpod-nodes-pending-reboot"
-
-    def play(stage: Stage) -> None:
-        for node in nodes:
-            stage.break_node(node, event=False)
-        series = (contributor_event(stage, alarm, node) for node in nodes)
-        stage.aws.put_events(parent_event(stage, alarm), *series)
-
-    return Step("One alarm over many nodes goes off for three of them", tuple(map(_rebooted, nodes)), play, alarm)
-
-
-def _rack(nodes: tuple[Node, ...]) -> Step:
-    def play(stage: Stage) -> None:
-        for node in nodes:
-            stage.break_node(node)
-
-    return Step(f"A rack of {len(nodes)} nodes fails at once", tuple(map(_rebooted, nodes)), play)
-
-
-def _in_use(node: Node) -> Step:
-    def play(stage: Stage) -> None:
-        stage.set_node(node, in_use=True)
-        stage.break_node(node)
-
-    expected = replace(_rebooted(node), fate=Fate.FAILED, code="InstanceIdInUse")
-    return Step("A node is unhealthy while another operation uses it", (expected,), play)
-
-
-def _gone(node: Node) -> Step:
-    def play(stage: Stage) -> None:
-        stage.set_node(node, gone=True)
-        stage.break_node(node)
-
-    return Step(
-        "A node is reported that is gone", (Expected(node.instance_id, Fate.FAILED, "InstanceIdNotFound"),), play
-    )
-
-
-def _logical(node: Node) -> Step:
-    def play(stage: Stage) -> None:
-        stage.set_node(node, fail={"code": "InternalServerError"})
-        stage.break_node(node, event=False)
-        stage.aws.put_events(cluster_event(stage, node.logical_id))
-
-    return Step(
-        "A cluster event has a logical ID only, and the reboot fails",
-        (Expected(node.logical_id, Fate.FAILED, "InternalServerError"),),
-        play,
-    )
-
-
-def _malformed() -> Step:
-    return Step(
-        "An ID is malformed",
-        (Expected(_MALFORMED, Fate.FAILED, "ValidationException"),),
-        lambda stage: stage.aws.put_events(health_event(stage, _MALFORMED)),
-    )
-
-
-def _muted(node: Node) -> Step:
-    return Step(
-        "An alarm goes off while it is muted",
-        (Expected(node.instance_id, Fate.LEFT_ALONE),),
-        lambda stage: stage.aws.put_events(muted_event(stage, "hyperpod-node-pending-reboot", node)),
-    )
+def _now(fate: Fate, expected: Sequence[Expected]) -> tuple[Expected, ...]:
+    return tuple(replace(one, fate=fate) for one in expected)

@@ -85,16 +85,18 @@ class Event:
     """An event seen on the bus; `time` is when it was delivered, in seconds since 1970."""
 
     time: float
+    id: str
     detail_type: str
+    is_recovery: bool
     text: str
 
     @classmethod
     def read(cls, body: str, time: float) -> Self:
-        return cls(time, _object(body).get("detail-type", ""), body)
-
-    @property
-    def is_recovery(self) -> bool:
-        return _object(_object(_object(self.text).get("detail")).get("HealthSummary")).get("HealthStatus") == "Healthy"
+        event = _object(body)
+        health = _object(_object(event.get("detail")).get("HealthSummary"))
+        return cls(
+            time, event.get("id", ""), event.get("detail-type", ""), health.get("HealthStatus") == "Healthy", body
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,8 @@ def read_log(messages: Iterable[str]) -> list[LogLine]:
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """Everything seen up to one moment; `letters` and `well` (the healthy nodes that run) are as of that moment."""
+    """Everything seen up to one moment; the letters, `well` (the healthy nodes that run) and the queues' depths
+    are as of that moment. `waiting` counts what the intake queue has, `delayed` the dead letters to be seen later."""
 
     events: Sequence[Event] = ()
     calls: Sequence[Call] = ()
@@ -139,6 +142,7 @@ class Readings:
     log: Sequence[LogLine] = ()
     well: frozenset[str] = field(default_factory=frozenset)
     waiting: int = 0
+    delayed: int = 0
 
     def since(self, earlier: "Readings") -> "Readings":
         """Without what was there already."""
@@ -167,6 +171,15 @@ class Readings:
     def events_of(self, *names: str) -> list[Event]:
         """The events that name any of these nodes or alarms; not those that say a node is well again."""
         return [e for e in self.events if any(name in e.text for name in names) and not e.is_recovery]
+
+    def said_well(self, node: str) -> bool:
+        """Whether HyperPod reported the node healthy."""
+        return any(event.is_recovery and node in event.text for event in self.events)
+
+    def outcomes_of(self, events: Sequence[Event]) -> list[LogLine]:
+        """What the log tells of these events."""
+        ids = {event.id for event in events}
+        return [line for line in self.log if line.event_id in ids]
 
 
 def _id(entry: Mapping[str, Any]) -> str | None:

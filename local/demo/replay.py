@@ -30,7 +30,7 @@ def replay(console: Console, capture: Capture, patience: float) -> bool:
         outputs = deploy_stack(console, aws, CONTEXT | _prefixes(console, capture.names.alarm))
         made = make_named(aws, capture.names)
         queues = {"topic_queue": subscribe_to_topic(aws, outputs), "bus_queue": listen_to_bus(aws)}
-        watch = Watch(aws, outputs, cluster=None, **queues)
+        watch = Watch(aws, outputs, **queues)
         heading(console, str(capture.file))
         say(console, *_summary(capture, made))
         if capture.way is Way.BUS and not _rules_for(aws, capture):

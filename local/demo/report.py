@@ -1,6 +1,7 @@
 """The end of the night, as read: numbers, the mail as its reader gets it, the dead letters, and the verdicts."""
 
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -25,9 +26,19 @@ def show_numbers(console: Console, readings: Readings) -> None:
         f"{len(readings.events) - recoveries:>4} events in, and {recoveries} more that report a node healthy again",
         f"{sum(started):>4} nodes rebooted in {len(started)} calls ({' + '.join(map(str, started))} nodes)",
         f"{others:>4} more calls, which rebooted nothing",
+        f"{len(readings.log):>4} outcomes of reports:",
+    )
+    say_within(console, _outcomes(readings), style="")
+    say(
+        console,
         f"{len(readings.letters):>4} messages in the DLQ, {len(readings.told)} nodes named on the topic",
         f"{len(readings.mails):>4} e-mail" + ("" if len(readings.mails) == 1 else "s"),
     )
+
+
+def _outcomes(readings: Readings) -> str:
+    counts = Counter(line.outcome for line in readings.log).most_common()
+    return ", ".join(f"{number} {outcome}" for outcome, number in counts) or "none"
 
 
 def show_mail(console: Console, mails: Sequence[Mail]) -> None:

@@ -4,13 +4,15 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from rich.console import Group
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
-from local.demo.checks import DEFERRED, Expected
-from local.demo.marks import MARGIN, counted
-from local.demo.night import Step
-from local.demo.readings import Readings
+from local.demo.checks import DEFERRED, REFUSED, Expected, Fate
+from local.demo.marks import MARGIN, counted, shell
+from local.demo.readings import Letter, Readings
+from local.demo.step import Step
 
 _ARN_HEAD = re.compile(r"arn:[^:\s]*:[^:\s]*:[^:\s]*:[^:\s]*:")
 _MOST_ROWS = 4  # a step with more nodes is shown in sums
@@ -29,20 +31,26 @@ def scene_view(numbered: Sequence[tuple[int, Step]], readings: Readings) -> Grou
 
 def _step_view(number: int, step: Step, readings: Readings) -> Group:
     head = Text.assemble((f"{number:>3} ", "cyan"), (step.title, "bold"))
+    command = [Text(f"{MARGIN}$ {shell(step.command)}")] if step.command else []
     came_in = Text(f"{MARGIN}in: {_came_in(step, readings)}", style="dim")
-    return Group(head, came_in, nodes_view(step.expected, readings))
+    tally = [Text(f"{MARGIN}outcomes: {_tally(step, readings)}", style="dim")] if step.tallied else []
+    return Group(head, *command, came_in, nodes_view(step.expected, readings), *tally)
 
 
-def nodes_view(expected: Sequence[Expected], readings: Readings) -> Group:
-    """A line for each node with what became of it, or one for all of them."""
+def nodes_view(expected: Sequence[Expected], readings: Readings) -> RenderableType:
+    """A line for each node with what became of it, or a few for all of them."""
     if len(expected) > _MOST_ROWS:
-        return Group(_line(f"{len(expected)} nodes", _in_sum(expected, readings)))
-    width = max(len(one.node) for one in expected)
-    return Group(*(_line(one.node.ljust(width), _what_became(one, readings)) for one in expected))
+        return _rows((f"{len(expected)} nodes", Text("\n").join(_in_sum(expected, readings))))
+    return _rows(*((one.node, _what_became(one, readings)) for one in expected))
 
 
-def _line(node: str, fate: Text) -> Text:
-    return Text.assemble(MARGIN, node, "  ", fate)
+def _rows(*rows: tuple[str, Text]) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for node, fate in rows:
+        table.add_row(node, fate)
+    return Padding(table, (0, 0, 0, len(MARGIN)), expand=False)
 
 
 def _came_in(step: Step, readings: Readings) -> str:
@@ -50,14 +58,31 @@ def _came_in(step: Step, readings: Readings) -> str:
     return ", ".join(counted(number, kind) for kind, number in Counter(kinds).items()) or "nothing seen yet"
 
 
-def _in_sum(expected: Sequence[Expected], readings: Readings) -> Text:
+def _tally(step: Step, readings: Readings) -> str:
+    outcomes = Counter(line.outcome for line in readings.outcomes_of(readings.events_of(*step.names)))
+    return ", ".join(f"{number} {outcome}" for outcome, number in outcomes.most_common()) or "none yet"
+
+
+def _in_sum(expected: Sequence[Expected], readings: Readings) -> list[Text]:
     nodes = {one.node for one in expected}
     sizes = [len(nodes & set(call.started)) for call in readings.calls if nodes & set(call.started)]
+    letters = [letter for letter in readings.letters if letter.node in nodes]
+    if not sizes and not letters:
+        return [Text("waiting", style="dim")]
     well = sum(one.instance in readings.well for one in expected if readings.started(one.node))
-    if not sizes:
-        return Text("waiting", style="dim")
     calls = "1 call" if len(sizes) == 1 else f"{len(sizes)} calls ({' + '.join(map(str, sizes))})"
-    return Text(f"{sum(sizes)} rebooted in {calls}, {well} healthy again", style="green")
+    rebooted = Text(f"{sum(sizes)} rebooted in {calls}, {well} healthy again", style="green")
+    refused = [one for one in expected if readings.letters_of(one.node)]
+    return [rebooted, *(_sum_of_letters(refused, letters, readings) if refused else [])]
+
+
+def _sum_of_letters(refused: Sequence[Expected], letters: Sequence[Letter], readings: Readings) -> list[Text]:
+    codes = ", ".join(dict.fromkeys(letter.refusal.code for letter in letters))
+    reasons = dict.fromkeys(letter.refusal.message for letter in letters)
+    return [
+        Text(f"{len(refused)} {letters[0].kind}: {codes}{_where(refused[0], readings)}", style="yellow"),
+        *(Text(reason, style="dim") for reason in reasons),
+    ]
 
 
 def _what_became(one: Expected, readings: Readings) -> Text:
@@ -68,9 +93,11 @@ def _what_became(one: Expected, readings: Readings) -> Text:
         return Text(f"reboot started{after}{end}", style="green")
     if refusal:
         return Text(f"{refusal.code}{_where(one, readings)}", style="yellow")
-    line = next((line for line in readings.log if line.node == one.node and line.outcome == DEFERRED), None)
+    line = next((line for line in readings.log if line.node == one.node and line.outcome in (DEFERRED, REFUSED)), None)
     if line is None:
         return Text("waiting", style="dim")
+    if line.outcome == REFUSED:
+        return Text(f"refused: {line.code}{_where(one, readings)}", style="yellow")
     return Text(f"{line.outcome}: {_ARN_HEAD.sub('', line.reason)}", style="cyan")
 
 
@@ -82,4 +109,5 @@ def _seconds_after(one: Expected, readings: Readings, time: float) -> str:
 def _where(one: Expected, readings: Readings) -> str:
     seen = {"DLQ": readings.letters_of(one.node), "topic": readings.told_of(one.node)}
     places = [place for place, messages in seen.items() if messages]
-    return f" → {' and '.join(places)}" if places else ""
+    later = ", in the DLQ in 15 minutes" if one.fate is Fate.REFUSED_AGAIN and readings.delayed else ""
+    return (f" → {' and '.join(places)}" if places else "") + later

@@ -1,4 +1,4 @@
-"""What the demonstration plays on: a cluster of its own, and subscribers of its own to the topic and the bus."""
+"""What the demonstration plays on: clusters of its own, and subscribers of its own to the topic and the bus."""
 
 import json
 from collections.abc import Mapping
@@ -6,60 +6,41 @@ from dataclasses import dataclass
 from typing import Any
 
 from local.aws import LocalAws
+from local.demo.clusters import BUDGET_PERCENT, Clusters, Node
 
-CLUSTER = "ml-training"
-EKS = f"{CLUSTER}-eks"
 READER = "oncall@example.com"
-NODES = 200
-REBOOT_SECONDS = 2.0
-# What this demonstration sets besides cdk.json; a short window so that nobody sits waiting for a batch to fill.
+# What the local AWS is deployed with besides cdk.json; a short window so that nobody sits waiting for a batch to fill.
 CONTEXT = {"remediation.batch_window": "1s", "remediation.notification_emails": READER}
+# How long a budget stays spent: longer than a slow machine takes for its reports, and yet short enough to wait for.
+BUDGET_SECONDS = 30
+# The cooldown may not be longer than the budget's window.
+NIGHT = CONTEXT | {
+    "remediation.budget_percent": str(BUDGET_PERCENT),
+    "remediation.budget_window": f"{BUDGET_SECONDS}s",
+    "remediation.cooldown": f"{BUDGET_SECONDS}s",
+}
 _SOURCES = ["aws.sagemaker", "aws.cloudwatch"]
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
-    """A node by both of its IDs."""
-
-    instance_id: str
-    logical_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class Stage:
-    """A deployed stack and a cluster with nodes, for a script to act on."""
+    """A deployed stack and clusters with nodes, for a script to act on."""
 
     aws: LocalAws
     outputs: Mapping[str, str]
-    cluster_arn: str
-    nodes: tuple[Node, ...]
+    clusters: Clusters
 
-    def break_node(self, node: Node, *, event: bool = True) -> None:
-        """Make a node unhealthy; with `event`, HyperPod says so on the bus."""
-        self._nodes("break", node, event=event)
+    def break_node(self, node: Node, **how: object) -> None:
+        """Make a node unhealthy; HyperPod says so on the bus, unless `event` is false."""
+        self._nodes("break", node, how)
 
     def set_node(self, node: Node, **changes: object) -> None:
         """Script how a node answers; see local.hyperpod.scripting."""
-        self._nodes("set", node, **changes)
+        self._nodes("set", node, changes)
 
-    def _nodes(self, verb: str, node: Node, **fields: object) -> None:
-        asked = {"cluster": CLUSTER, "node": node.instance_id, **fields}
+    def _nodes(self, verb: str, node: Node, fields: Mapping[str, object]) -> None:
+        asked = {"cluster": node.cluster, "node": node.instance_id, **fields}
         self.aws.admin("POST", f"/_local/hyperpod/nodes/{verb}", asked)
-
-
-def make_cluster(aws: LocalAws, outputs: Mapping[str, str]) -> Stage:
-    """The cluster that the night is about. Continuous, so that its nodes have logical IDs."""
-    asked = {
-        "name": CLUSTER,
-        "nodes": NODES,
-        "orchestrator": {"eks": EKS},
-        "node_recovery": "None",
-        "continuous": True,
-        "reboot_seconds": REBOOT_SECONDS,
-    }
-    made = aws.admin("POST", "/_local/hyperpod/clusters", asked)
-    nodes = (Node(node["instance_id"], node["logical_id"]) for node in made["nodes"])
-    return Stage(aws, outputs, made["arn"], tuple(nodes))
 
 
 def subscribe_to_topic(aws: LocalAws, outputs: Mapping[str, str]) -> str:

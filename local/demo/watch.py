@@ -13,14 +13,11 @@ _DEPTHS = ("", "NotVisible", "Delayed")
 class Watch:
     """Looks at the simulator, the queues, the mail and the function's log; what its own queues bring it keeps."""
 
-    def __init__(
-        self, aws: LocalAws, outputs: Mapping[str, str], *, cluster: str | None, topic_queue: str, bus_queue: str
-    ) -> None:
+    def __init__(self, aws: LocalAws, outputs: Mapping[str, str], *, topic_queue: str, bus_queue: str) -> None:
         self._aws = aws
         self._sqs = aws.client("sqs")
         self._logs = aws.client("logs")
         self._outputs = outputs
-        self._cluster = cluster
         self._topic_queue = topic_queue
         self._bus_queue = bus_queue
         self._told: list[Told] = []
@@ -30,7 +27,7 @@ class Watch:
         """Everything as of now."""
         for message in self._drain(self._bus_queue):
             self._events.append(Event.read(message["Body"], int(message["Attributes"]["SentTimestamp"]) / 1000))
-        waiting = self._depth(self._outputs["IntakeQueueUrl"])  # first: what left it by now shows below
+        waiting = sum(self._depths(self._outputs["IntakeQueueUrl"]).values())  # first: what left it by now shows below
         calls = self._aws.admin("GET", "/_local/hyperpod/calls")["calls"]
         letters = self._dead_letters()
         for message in self._drain(self._topic_queue):
@@ -44,6 +41,7 @@ class Watch:
             log=tuple(self._log()),
             well=frozenset(self._well()),
             waiting=waiting,
+            delayed=self._depths(self._outputs["DeadLetterQueueUrl"])["Delayed"],
         )
 
     def _receive(self, url: str) -> Iterator[list[Mapping[str, Any]]]:
@@ -75,10 +73,10 @@ class Watch:
             )
         return [Letter.read(message) for message in held]
 
-    def _depth(self, url: str) -> int:
-        names = [f"ApproximateNumberOfMessages{kind}" for kind in _DEPTHS]
-        answer = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)
-        return sum(int(answer["Attributes"][name]) for name in names)
+    def _depths(self, url: str) -> dict[str, int]:
+        names = {kind: f"ApproximateNumberOfMessages{kind}" for kind in _DEPTHS}
+        answer = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(names.values()))
+        return {kind: int(answer["Attributes"][name]) for kind, name in names.items()}
 
     def _log(self) -> list[LogLine]:
         logs = self._logs
@@ -87,8 +85,7 @@ class Watch:
         return read_log(event["message"] for group in pages for page in group for event in page["events"])
 
     def _well(self) -> Iterator[str]:
-        if self._cluster is None:
-            return
-        for node in self._aws.admin("GET", f"/_local/hyperpod/clusters/{self._cluster}")["nodes"]:
-            if node["healthy"] and not node["rebooting"]:
-                yield node["instance_id"]
+        for cluster in self._aws.admin("GET", "/_local/hyperpod/clusters"):
+            for node in cluster["nodes"]:
+                if node["healthy"] and not node["rebooting"]:
+                    yield node["instance_id"]

@@ -38,7 +38,7 @@ def do_nothing(aws: LocalAws, outputs: Mapping[str, str]) -> None:
 
 
 def test_demo_shows_that_everything_is_as_it_must_be(screen: Console) -> None:
-    """Reboots, mail, dead letters and the redrive are seen, every claim holds, the exit status is 0."""
+    """Reboots, guards, mail, dead letters and the redrive are seen, every claim holds, the exit status is 0."""
     assert main([], console=screen) == 0
     text = shown(screen)
     assert "✗" not in text
@@ -50,14 +50,33 @@ def test_demo_shows_that_everything_is_as_it_must_be(screen: Console) -> None:
         "InternalServerError → DLQ and topic",
         "i-12345678abcdefghi  ValidationException → DLQ and topic",
         "deferred: muted by alarm-mute-rule:maintenance",
-        "  41 events in",
-        "  35 nodes rebooted in ",
-        "Subject: HyperPod ml-training: ",
-        "In the dead-letter queue (DLQ): 4 messages",
+        "12 nodes  8 rebooted in ",
+        "4 refused: ClusterBudgetExceeded → DLQ and topic",
+        "budget 8 of 40 nodes in 30s, 8 spent",
+        "in: 50 node health events, 50 contributor state changes",
+        "deferred: HyperPod repairs by itself: RepairAction Replace",
+        "refused: ProtectedNode → DLQ and topic",
+        "refused: Paused → DLQ and topic",
+        " 158 events in",
+        "  45 nodes rebooted in ",
+        "Subject: HyperPod ml-training: 4 not rebooted",
+        "Subject: HyperPod ml-training: 1 refused",
+        "Subject: HyperPod ml-research: 4 refused",
+        "Subject: HyperPod ml-slurm: 1 refused",
+        "In the dead-letter queue (DLQ): 10 messages",
+        "--value paused",
+        "--value active",
         "aws sqs start-message-move-task",
-        " ✓ 35 nodes were rebooted, each once",
+        " ✓ 45 nodes were rebooted, each once",
+        " ✓ the budget let 8 of 12 nodes be rebooted and refused the other 4",
+        " ✓ one node's 100 reports were one reboot and no message",
+        " ✓ 2 nodes were left alone",
+        " events came to exactly one outcome",
         " ✓ redrive: the node that was in use is rebooted",
-        " ✓ the others failed again",
+        " ✓ redrive: the 4 nodes that were over the budget are rebooted",
+        " ✓ redrive: the node that was reported in the pause is rebooted",
+        " ✓ redrive: the Slurm controller is refused again",
+        " ✓ redrive: the others failed again",
     ):
         assert line in text
 
@@ -73,11 +92,15 @@ def test_demo_of_a_function_that_does_nothing_fails_soon_and_says_what_is_missin
     assert main([], console=screen, saboteur=sabotage, patience=3) == 1
     assert time.monotonic() - sabotaged_at[0] < 30
     text = shown(screen)
-    assert " ✗ 35 nodes were rebooted, each once" in text
+    assert " ✗ 45 nodes were rebooted, each once" in text
     assert "was not rebooted" in text
     assert "SageMaker was not asked to reboot it" in text
-    assert " ✗ oncall@example.com got mail that names them" in text
-    assert " ✗ the node of the muted alarm was left alone" in text
+    assert " ✗ oncall@example.com got mail that names all of them" in text
+    assert " ✗ the budget let 8 of 12 nodes be rebooted" in text
+    assert " ✗ 2 more were refused, ProtectedNode and Paused" in text
+    assert " ✗ one node's 100 reports were one reboot" in text
+    assert " ✗ 2 nodes were left alone" in text
+    assert " ✗ each of the 158 events came to exactly one outcome" in text
     assert "there is no dead letter of the node in use to redrive" in text
 
 

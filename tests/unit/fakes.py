@@ -1,7 +1,7 @@
 """Stand-ins for the edges, and makers of the values that tests are about."""
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -11,6 +11,7 @@ from typing import Any
 from node_remediation.awserrors import CallError, Meaning
 from node_remediation.claims import Claimant
 from node_remediation.cluster import Facts
+from node_remediation.deadletter import is_reported
 from node_remediation.lookup import LookupFailedError
 from node_remediation.model import (
     Case,
@@ -87,10 +88,17 @@ def request(*nodes: str, cluster: str | None = "ml-a", logical: Iterable[str] = 
     } | extra
 
 
-def message(body: object, *, id: str = "m-1", receives: int = 1, redriven: str | None = None) -> Message:  # noqa: A002
+def message(
+    body: object,
+    *,
+    id: str = "m-1",  # noqa: A002
+    receives: int = 1,
+    redriven: str | None = None,
+    sent: datetime = NOW,
+) -> Message:
     """A message of the intake queue; a body that is no string is written as JSON."""
     text = body if isinstance(body, str) else json.dumps(body)
-    return Message(id=id, body=text, sent=NOW, receives=receives, receipt_handle=f"handle-{id}", redriven=redriven)
+    return Message(id=id, body=text, sent=sent, receives=receives, receipt_handle=f"handle-{id}", redriven=redriven)
 
 
 @dataclass
@@ -100,6 +108,7 @@ class FakeClusters:
     eks: Mapping[str, str] = field(default_factory=dict)
     error: CallError | None = None
     asked: list[str] = field(default_factory=list)
+    facts_asked: list[str] = field(default_factory=list)
 
     facts_of: Mapping[str, Facts] = field(default_factory=dict)
     facts_error: CallError | None = None
@@ -112,6 +121,7 @@ class FakeClusters:
         return self.eks.get(name, name)
 
     def facts(self, name: str) -> Facts:
+        self.facts_asked.append(name)
         if self.facts_error:
             raise LookupFailedError(self.facts_error)
         return self.facts_of.get(name, Facts(nodes=1_000))
@@ -171,7 +181,7 @@ class FakeReporter:
 
     def send_letters(self, endings: Sequence[Ending]) -> dict[Ending, str]:
         missed = {ending: "dead-letter queue: down" for ending in endings if self.letters_broken(ending)}
-        self.letters += [ending for ending in endings if ending not in missed]
+        self.letters += [ending for ending in endings if ending not in missed and is_reported(ending)]
         return missed
 
     def publish(self, endings: Sequence[Ending]) -> dict[Ending, str]:
@@ -268,9 +278,9 @@ class World:
     seconds_left: float = 60.0
     now: datetime = NOW + timedelta(seconds=30)
     on_step: Callable[[Step], None] = unwatched
+    ids: Iterator[int] = field(default_factory=count)
 
     def handle(self, *messages: Message) -> Handling:
-        ids = count()
         clock = lambda: self.now  # noqa: E731
         remediator = Remediator(
             settings=self.settings,
@@ -282,7 +292,7 @@ class World:
                 ledger=self.ledger,
                 rebooter=self.rebooter,
                 clock=clock,
-                new_id=lambda: f"call-{self.now.isoformat()}-{next(ids)}",
+                new_id=lambda: f"call-{next(self.ids)}",
                 sleep=lambda _: None,
                 on_step=self.on_step,
             ),
@@ -301,6 +311,7 @@ class World:
 
 THROTTLED = CallError(Meaning.THROTTLED, "ThrottlingException", "Rate exceeded")
 DENIED = CallError(Meaning.REJECTED, "AccessDeniedException", "not authorized")
+LOST = CallError(Meaning.UNKNOWN, "ReadTimeoutError", "timed out")
 NOT_FOUND = CallError(Meaning.REJECTED, "ResourceNotFound", "Cluster not found")
 
 
@@ -311,6 +322,7 @@ def case(
     body: object = "{}",
     message_id: str = "m-1",
     redriven: str | None = None,
+    receives: int = 1,
     **extra: Any,
 ) -> Case:
     """A report of a node (of instance 1, unless given) with the message that it came in."""
@@ -318,7 +330,7 @@ def case(
         "aws.sagemaker", "SageMaker HyperPod Cluster Node Health Event", "event-1", extra.pop("time", NOW), "Xid 79"
     )
     report = Report(trigger=trigger, node=node or Node(IdKind.NODE_ID, instance_id(1)), cluster=cluster, **extra)
-    return Case(message(body, id=message_id, redriven=redriven), report)
+    return Case(message(body, id=message_id, redriven=redriven, receives=receives), report)
 
 
 def settled_case(

@@ -1,4 +1,4 @@
-"""Finding the HyperPod cluster that a name means, over a real client with injected answers."""
+"""What SageMaker knows: names, facts and instances, over a real client with injected answers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from node_remediation.awserrors import Meaning
-from node_remediation.cluster import SageMakerClusters
+from node_remediation.cluster import Facts, SageMakerClusters
 from node_remediation.lookup import LookupFailedError
 from tests.unit.fakes import NOW
 from tests.unit.wire import Body, Reply, error, wired
@@ -32,13 +32,22 @@ class Account:
     replies: dict[str, Reply]
     listed: Reply | None = None
     now: datetime = NOW
+    nodes: Callable[[Body], Reply] = lambda _: error("NotScripted")
+    details: Callable[[Body], Reply] = lambda _: error("NotScripted")
+    protected_groups: tuple[str, ...] = ()
     asked: list[str] = field(default_factory=list)
     clusters: SageMakerClusters = field(init=False)
 
     def __post_init__(self) -> None:
-        self.clusters = SageMakerClusters(self.client, clock=lambda: self.now)
+        self.clusters = SageMakerClusters(self.client, protected_groups=self.protected_groups, clock=lambda: self.now)
 
     def reply(self, body: Body) -> Reply:
+        if "InstanceGroupNameContains" in body:
+            self.asked.append(f"nodes of {body['InstanceGroupNameContains']}")
+            return self.nodes(body)
+        if "NodeLogicalId" in body:
+            self.asked.append(f"node {body['NodeLogicalId']}")
+            return self.details(body)
         if "ClusterName" in body:
             self.asked.append(body["ClusterName"])
             return self.replies.get(body["ClusterName"], NO_SUCH)
@@ -55,6 +64,14 @@ class Account:
     def name(self, name: str) -> str:
         with wired(self.client, self.reply):
             return self.clusters.hyperpod_name(name)
+
+    def facts(self, name: str = "ml-a") -> Facts:
+        with wired(self.client, self.reply):
+            return self.clusters.facts(name)
+
+    def instance(self, logical_id: str, cluster: str = "ml-a") -> str | None:
+        with wired(self.client, self.reply):
+            return self.clusters.instance_id(cluster, logical_id)
 
     def failure(self, name: str) -> tuple[str, bool]:
         with pytest.raises(LookupFailedError) as raised:
@@ -180,3 +197,197 @@ def test_lost_connection_is_passing(account: AccountOf) -> None:
         account({"ml-a": ReadTimeoutError(endpoint_url="x")}).name("ml-a")
     assert raised.value.error.meaning is Meaning.UNKNOWN
     assert raised.value.error.passing
+
+
+def group(name: str, count: int | None, node_type: str | None = None) -> Body:
+    slurm = {"SlurmConfig": {"NodeType": node_type}} if node_type else {}
+    return {"InstanceGroupName": name} | ({} if count is None else {"CurrentCount": count}) | slurm
+
+
+def cluster(*groups: Body, restricted: tuple[Body, ...] = (), **more: Any) -> Reply:
+    body: Body = {"ClusterName": "ml-a", "ClusterArn": "arn:aws:sagemaker:us-west-2:111122223333:cluster/id-of-ml-a"}
+    return 200, body | {"InstanceGroups": list(groups), "RestrictedInstanceGroups": list(restricted)} | more
+
+
+def listed(node: str | None, of: str, logical: str | None = None) -> Body:
+    """A node as ListClusterNodes shows it."""
+    ids = ({"InstanceId": node} if node else {}) | ({"NodeLogicalId": logical} if logical else {})
+    status = {"InstanceStatus": {"Status": "Running"}, "LaunchTime": 0, "InstanceType": "ml.p5.48xlarge"}
+    return {"InstanceGroupName": of, **ids, **status}
+
+
+def test_size_is_what_is_there_in_all_groups(account: AccountOf) -> None:
+    """CurrentCount over both kinds of group; one without a count has no nodes yet."""
+    world = account({"ml-a": cluster(group("a", 90), group("b", None), restricted=(group("r", 10),))})
+    assert world.facts() == Facts(nodes=100, recovers_by_itself=True, protected=frozenset())
+
+
+@pytest.mark.parametrize("groups", [{}, {"InstanceGroups": None, "RestrictedInstanceGroups": None}])
+def test_cluster_without_groups_has_no_nodes(account: AccountOf, groups: dict[str, Any]) -> None:
+    """A cluster that is only being made."""
+    assert account({"ml-a": (200, {"ClusterName": "ml-a", **groups})}).facts().nodes == 0
+
+
+@pytest.mark.parametrize(
+    ("recovery", "itself"),
+    [
+        ({}, True),
+        ({"NodeRecovery": None}, True),
+        ({"NodeRecovery": "Automatic"}, True),
+        ({"NodeRecovery": "None"}, False),
+    ],
+)
+def test_recovery_that_is_not_said_is_automatic(account: AccountOf, recovery: dict[str, Any], itself: bool) -> None:
+    """Automatic is HyperPod's own default, and only None leaves nodes to this system."""
+    assert account({"ml-a": cluster(**recovery)}).facts().recovers_by_itself is itself
+
+
+def test_recovery_that_is_new_is_not_taken_for_automatic(account: AccountOf) -> None:
+    """Only what is known to repair is left to it."""
+    assert not account({"ml-a": cluster(NodeRecovery="Sometimes")}).facts().recovers_by_itself
+
+
+def test_nothing_protected_lists_no_nodes(account: AccountOf) -> None:
+    """One question for a cluster of workers."""
+    world = account(
+        {"ml-a": cluster(group("workers", 3), group("compute", 2, "Compute"))}, protected_groups=("*controller*",)
+    )
+    assert world.facts().protected == frozenset()
+    assert world.asked == ["ml-a"]
+
+
+@pytest.mark.parametrize(
+    ("guarded", "patterns"),
+    [
+        (group("first", 1, "Controller"), ()),
+        (group("first", 1, "Login"), ()),
+        (group("my-controller-1", 1), ("*login*", "*controller*")),
+        (group("exact", 1), ("exact",)),
+        (group("Slurm-Controller", 1), ("*controller*",)),
+        (group("head", 1), ("*HEAD*",)),
+    ],
+)
+def test_nodes_of_protected_groups_are_known_by_both_ids(
+    account: AccountOf, guarded: Body, patterns: tuple[str, ...]
+) -> None:
+    """By Slurm's type or by a pattern of the settings; other groups are not even listed."""
+    name = guarded["InstanceGroupName"]
+    world = account(
+        {"ml-a": cluster(group("workers", 3, "Compute"), guarded)},
+        protected_groups=patterns,
+        nodes=lambda _: (200, {"ClusterNodeSummaries": [listed("i-1", name, "logical-1"), listed(None, name, "l-2")]}),
+    )
+    assert world.facts().protected == {"i-1", "logical-1", "l-2"}
+    assert world.asked == ["ml-a", f"nodes of {name}"]
+
+
+@pytest.mark.parametrize("name", ["controllers", "a-exact", "exact-a"])
+def test_pattern_fits_the_whole_name(account: AccountOf, name: str) -> None:
+    """A pattern without * is a name."""
+    world = account({"ml-a": cluster(group(name, 1))}, protected_groups=("controller", "exact"))
+    assert world.facts().protected == frozenset()
+
+
+def test_groups_whose_names_only_contain_a_protected_one_are_not_protected(account: AccountOf) -> None:
+    """ListClusterNodes filters by a part of the name."""
+    world = account(
+        {"ml-a": cluster(group("head", 1), group("head-workers", 9))},
+        protected_groups=("head",),
+        nodes=lambda _: (200, {"ClusterNodeSummaries": [listed("i-1", "head"), listed("i-2", "head-workers")]}),
+    )
+    assert world.facts().protected == {"i-1"}
+
+
+def test_protected_nodes_are_listed_over_all_pages(account: AccountOf) -> None:
+    """The request names cluster and group and asks for logical IDs on each page."""
+    sent: list[Body] = []
+
+    def nodes(body: Body) -> Reply:
+        sent.append(body)
+        page = {"ClusterNodeSummaries": [listed(f"i-{len(sent)}", "login")]}
+        return 200, page | ({"NextToken": f"page-{len(sent)}"} if len(sent) < 3 else {})
+
+    world = account({"ml-a": cluster(group("login", 3, "Login"))}, nodes=nodes)
+    assert world.facts().protected == {"i-1", "i-2", "i-3"}
+    asked = {"ClusterName": "ml-a", "InstanceGroupNameContains": "login", "IncludeNodeLogicalIds": True}
+    assert sent == [asked, asked | {"NextToken": "page-1"}, asked | {"NextToken": "page-2"}]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "passing"),
+    [(error("ThrottlingException"), True), (error("AccessDeniedException", "no", 403), False)],
+)
+def test_protected_nodes_that_cannot_be_listed_are_no_facts(account: AccountOf, trouble: Reply, passing: bool) -> None:
+    """Not knowing which nodes are protected, none is rebooted; the next report asks again."""
+    replies = {"ml-a": cluster(group("login", 1, "Login"))}
+    world = account(replies, nodes=lambda _: trouble)
+    with pytest.raises(LookupFailedError) as raised:
+        world.facts()
+    assert raised.value.error.passing is passing
+    world.nodes = lambda _: (200, {"ClusterNodeSummaries": [listed("i-1", "login")]})
+    assert world.facts().protected == {"i-1"}
+
+
+def test_cluster_that_cannot_be_described_has_no_facts(account: AccountOf) -> None:
+    """Throttled, denied or gone: none of them is a cluster of no nodes."""
+    for reply in (error("ThrottlingException"), error("AccessDeniedException", "", 403), NO_SUCH):
+        with pytest.raises(LookupFailedError):
+            account({"ml-a": reply}).facts()
+
+
+def test_facts_are_remembered_for_five_minutes(account: AccountOf) -> None:
+    """A cluster that shrinks has its new budget soon."""
+    replies = {"ml-a": cluster(group("login", 9, "Login"))}
+    world = account(replies, nodes=lambda _: (200, {"ClusterNodeSummaries": []}))
+    assert world.facts().nodes == 9
+    replies["ml-a"] = cluster(group("a", 5))
+    world.now += timedelta(minutes=4, seconds=59)
+    assert world.facts().nodes == 9
+    assert world.asked == ["ml-a", "nodes of login"]
+    world.now += timedelta(seconds=1)
+    assert world.facts().nodes == 5
+
+
+def node_details(**details: Any) -> Reply:
+    return 200, {"NodeDetails": {"InstanceGroupName": "a", **details}}
+
+
+def test_logical_id_leads_to_its_instance_and_is_remembered(account: AccountOf) -> None:
+    """Per cluster, for five minutes: then another instance may be behind it."""
+    world = account({}, details=lambda body: node_details(InstanceId=f"i-of-{body['ClusterName']}"))
+    assert [world.instance("l-1"), world.instance("l-1"), world.instance("l-1", "ml-b")] == [
+        "i-of-ml-a",
+        "i-of-ml-a",
+        "i-of-ml-b",
+    ]
+    assert world.asked == ["node l-1", "node l-1"]
+    world.now += timedelta(minutes=5)
+    world.details = lambda _: node_details(InstanceId="i-new")
+    assert world.instance("l-1") == "i-new"
+
+
+@pytest.mark.parametrize(
+    "reply", [node_details(), error("ResourceNotFound", "no node"), error("ValidationException", "no such kind of ID")]
+)
+def test_logical_id_without_instance_is_none_and_asked_again(account: AccountOf, reply: Reply) -> None:
+    """The reboot call has the last word about the ID, and an instance may appear any time."""
+    world = account({}, details=lambda _: reply)
+    assert world.instance("l-1") is None
+    world.details = lambda _: node_details(InstanceId="i-1")
+    assert world.instance("l-1") == "i-1"
+
+
+@pytest.mark.parametrize(
+    ("trouble", "passing"),
+    [
+        (error("ThrottlingException"), True),
+        (error("InternalFailure", "", 500), True),
+        (ReadTimeoutError(endpoint_url="x"), True),
+        (error("AccessDeniedException", "no", 403), False),
+    ],
+)
+def test_instance_that_cannot_be_found_out_is_no_answer(account: AccountOf, trouble: Reply, passing: bool) -> None:
+    """Without it a node could be rebooted once under each of its IDs."""
+    with pytest.raises(LookupFailedError) as raised:
+        account({}, details=lambda _: trouble).instance("l-1")
+    assert raised.value.error.passing is passing

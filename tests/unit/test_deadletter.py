@@ -51,6 +51,13 @@ def test_failed_node_is_an_event_that_can_be_put_back() -> None:
     assert found.delay == 0
 
 
+def test_what_hyperpod_advised_is_kept_for_the_next_attempt() -> None:
+    """A redrive of a refused replacement meets the same guard; a report without advice has no such field."""
+    advised = json.loads(letter(ending(case(repair_action="Replace"), Outcome.REFUSED, "ReplacementAdvised")).body)
+    assert advised["detail"]["RepairAction"] == "Replace"
+    assert "RepairAction" not in json.loads(letter(ending()).body)["detail"]
+
+
 def test_refused_logical_node_says_so() -> None:
     """The kind of ID names its field; a refusal has a detail-type and a Kind of its own."""
     sick = case(Node(IdKind.LOGICAL_ID, "group-1"))
@@ -132,6 +139,15 @@ def test_attributes_are_never_too_long() -> None:
         ("InvalidInstanceStatus", True),
         ("InternalServerError", True),
         ("OutcomeUnknown", True),
+        ("InProgress", True),
+        ("LedgerBusy", True),
+        ("Paused", True),
+        ("CoolingDown", True),
+        ("StaleReport", True),
+        ("ClusterBudgetExceeded", True),
+        ("RebootLimitReached", False),
+        ("ReplacementAdvised", False),
+        ("ProtectedNode", False),
         ("DeadlineExceeded", True),
         ("InstanceIdNotFound", False),
         ("ResourceNotFound", False),

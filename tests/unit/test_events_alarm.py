@@ -290,7 +290,7 @@ def test_contributor_without_node_is_refused() -> None:
     assert settled(event) == ("refused", "NodeNotResolved")
 
 
-@pytest.mark.parametrize("mute", [{"mutedByArn": "arn:rule"}, {"mutedByArn": None}, "yes", [1]])
+@pytest.mark.parametrize("mute", [{"mutedByArn": "arn:rule"}, {"mutedByArn": None}, "yes", [1], {}, [], "", False])
 def test_muted_alarm_is_marked(mute: object) -> None:
     """Whatever the mute detail looks like, it is there."""
     rule = "arn:rule" if mute == {"mutedByArn": "arn:rule"} else "a mute rule"
@@ -301,6 +301,15 @@ def test_muted_alarm_is_marked(mute: object) -> None:
 def test_null_mute_detail_does_not_mute() -> None:
     """Fields of events may be null."""
     assert report(change(stat(InstanceId=NODE), muteDetail=None)).muted is None
+
+
+@pytest.mark.parametrize("event", [change(stat(InstanceId=NODE)), unmuted(sample("alarm-composite-suppressed"))])
+def test_archive_replay_is_marked(event: dict[str, Any]) -> None:
+    """EventBridge marks what it plays again, and nothing else is marked."""
+    for marked, replay in ((event, None), (event | {"replay-name": "tuesday"}, "tuesday")):
+        reading = read(marked)
+        assert isinstance(reading, Report | Composite)
+        assert reading.replay == replay
 
 
 def test_suppressed_alarm_is_marked() -> None:

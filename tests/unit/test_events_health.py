@@ -121,6 +121,14 @@ def test_event_time_of_a_health_event_counts(where: str) -> None:
     assert read(event).trigger.time == NOW - timedelta(minutes=5)
 
 
+@pytest.mark.parametrize("event", [health(), cluster_event(f"Instance {instance_id(1)} is unhealthy.")])
+def test_archive_replay_is_marked(event: dict[str, Any]) -> None:
+    """EventBridge marks what it plays again."""
+    reading = read(event | {"replay-name": "tuesday"})
+    assert isinstance(reading, Report)
+    assert reading.replay == "tuesday"
+
+
 def test_unhealthy_instance_of_a_cluster_event_is_read_whole() -> None:
     """The Description tells that it is unhealthy, and what HyperPod is going to do."""
     assert read(cluster_event(UNHEALTHY)) == Report(

@@ -34,6 +34,21 @@ def test_request_is_one_report_per_id() -> None:
     assert found == [Report(trigger=TRIGGER, node=node, cluster="ml-a", on_demand=True) for node in nodes]
 
 
+def test_request_was_made_when_it_was_sent() -> None:
+    """Whatever time a copied example says: nothing that happened before it answers it."""
+    for time in ("2020-01-01T00:00:00Z", None, "2099-01-01T00:00:00Z"):
+        (found,) = read(request(instance_id(1), time=time))
+        assert found.trigger.time == NOW
+
+
+@pytest.mark.parametrize(("action", "read_as"), [("Replace", "Replace"), (None, None), ("", None), (7, None)])
+def test_advice_of_a_dead_letter_comes_back_with_it(action: object, read_as: str | None) -> None:
+    """What HyperPod advised binds a redrive too; letters of older versions have none."""
+    (found,) = read(letter(RepairAction=action))
+    assert isinstance(found, Report)
+    assert found.repair_action == read_as
+
+
 @pytest.mark.parametrize("ids", [{}, {"NodeIds": None, "NodeLogicalIds": None}, {"NodeIds": [], "NodeLogicalIds": []}])
 def test_request_without_ids_is_refused(ids: dict[str, Any]) -> None:
     """Who asked is told what was missing."""
@@ -115,7 +130,7 @@ times = st.timedeltas(timedelta(days=-4000), timedelta(days=4000)).map(
 def test_dead_letter_put_back_is_a_new_attempt_at_the_same_node(
     report: Report, outcome: Outcome, code: str, reason: str
 ) -> None:
-    """Whatever the node, cluster and first trigger, they come back as they were, one attempt later."""
+    """Whatever the node, cluster, advice and first trigger, they come back as they were, one attempt later."""
     ending = Ending(Case(message({}), report), outcome, reason, code)
     body = dead_letter(ending, letter_id=UUID(int=1), now=NOW, origin=Origin("111122223333", "us-west-2")).body
     assert list(events.read(body, message_id="m-2", sent=NOW)) == [
@@ -123,6 +138,7 @@ def test_dead_letter_put_back_is_a_new_attempt_at_the_same_node(
             trigger=report.trigger,
             node=report.node,
             cluster=report.cluster,
+            repair_action=report.repair_action,
             attempt=report.attempt + 1,
             on_demand=True,
         )

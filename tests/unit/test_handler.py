@@ -106,14 +106,18 @@ def test_function_is_built_from_its_environment(handler: ModuleType, environment
         environment["DEAD_LETTER_QUEUE_ARN"],
         environment["INTAKE_QUEUE_ARN"],
     )
+    assert (built._ledger._table, built._claimant._ledger) == (environment["LEDGER_TABLE"], built._ledger)
+    assert (built._mode._name, built._mode._default) == (environment["MODE_PARAMETER"], "active")
+    assert built._clusters._protected_groups == ("*controller*", "*head*", "*login*")
     assert (reporter._to.origin.account, reporter._to.origin.region) == ("111122223333", "us-west-2")
 
 
 def test_only_what_is_safe_to_repeat_is_retried_by_the_sdk(handler: ModuleType, environment: dict[str, str]) -> None:
     """A reboot is sent once; sending and publishing may be said twice."""
     built = handler.build(environment)
-    assert built._rebooter._client.meta.config.retries == {"mode": "standard", "total_max_attempts": 1}
-    for client in (built._reporter._sqs, built._reporter._sns, built._intake._client):
+    assert built._claimant._rebooter._client.meta.config.retries == {"mode": "standard", "total_max_attempts": 1}
+    safe = (built._reporter._sqs, built._reporter._sns, built._intake._client)
+    for client in (*safe, built._ledger._client, built._mode._provider.client):
         assert client.meta.config.retries["total_max_attempts"] == 3
 
 
@@ -132,6 +136,8 @@ def test_cloudwatch_client_is_made_when_it_is_needed_and_once(handler: ModuleTyp
         "DEAD_LETTER_QUEUE_URL",
         "DEAD_LETTER_QUEUE_ARN",
         "FAILURE_TOPIC_ARN",
+        "LEDGER_TABLE",
+        "MODE_PARAMETER",
     ],
 )
 def test_missing_variable_fails_at_once(handler: ModuleType, environment: dict[str, str], name: str) -> None:

@@ -10,6 +10,7 @@ from botocore import exceptions
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node_remediation.awserrors import CallError, Meaning
 from node_remediation.model import IdKind, Node, Result
 from node_remediation.reboot import Answer, Answers, SageMakerRebooter
 from tests.unit.fakes import instance_id
@@ -17,6 +18,7 @@ from tests.unit.wire import Body, Reply, error, wired
 
 URL = "https://api.sagemaker.us-west-2.amazonaws.com"
 THROTTLED = error("ThrottlingException", "Rate exceeded")
+TURNED_AWAY = CallError(Meaning.THROTTLED, "ThrottlingException", "Rate exceeded")
 NOT_SENT = exceptions.EndpointConnectionError(endpoint_url=URL)
 
 
@@ -233,7 +235,7 @@ def test_passing_trouble_is_tried_again_then_given_up(api: Api, trouble: Reply) 
 def test_not_called_nodes_carry_awss_own_code(api: Api) -> None:
     """When the queue gives up too, this is what people are told."""
     answers = api.reboot([node(1)], lambda _: THROTTLED).answers
-    assert answers == [Answer(node(1), Result.NOT_CALLED, "ThrottlingException", "Rate exceeded")]
+    assert answers == [Answer(node(1), Result.NOT_CALLED, "ThrottlingException", "Rate exceeded", TURNED_AWAY)]
 
 
 @pytest.mark.parametrize("trouble", [THROTTLED, NOT_SENT])
@@ -278,6 +280,9 @@ def test_lost_answer_after_throttling_is_unknown(api: Api) -> None:
     """That an earlier try was turned away proves nothing about the last."""
     answers = api.reboot([node(1)], replies(THROTTLED, exceptions.ReadTimeoutError(endpoint_url=URL)))
     assert [answer.result for answer in answers.answers] == [Result.UNKNOWN]
+    assert [answer.cause and (answer.cause.meaning, answer.cause.code) for answer in answers.answers] == [
+        (Meaning.UNKNOWN, "ReadTimeoutError")
+    ]
     assert len(api.sent) == 2
 
 
@@ -292,7 +297,7 @@ def test_deadline_between_tries_stops_with_the_last_trouble(api: Api) -> None:
     """It was throttled until there was no time left: that is what people can act on."""
     allowed = iter([True, True, False])
     answers = api.reboot([node(1)], lambda _: THROTTLED, may_call=lambda: next(allowed))
-    assert answers.answers == [Answer(node(1), Result.NOT_CALLED, "ThrottlingException", "Rate exceeded")]
+    assert answers.answers == [Answer(node(1), Result.NOT_CALLED, "ThrottlingException", "Rate exceeded", TURNED_AWAY)]
     assert len(api.sent) == 2
 
 

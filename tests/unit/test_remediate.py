@@ -1,6 +1,8 @@
 """The order of the steps, and what becomes of messages when a part of the world says no."""
 
 import json
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -8,15 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node_remediation.model import Ending, IdKind, Node, Outcome, Result
-from node_remediation.reboot import Answer
+from node_remediation.reboot import Answer, Answers
 from node_remediation.settings import Settings
 from tests.unit.fakes import (
     DENIED,
+    LOST,
     NOT_FOUND,
     NOW,
     THROTTLED,
     FakeAlarms,
     FakeClusters,
+    FakeMode,
     FakeRebooter,
     FakeReporter,
     World,
@@ -140,12 +144,15 @@ def test_failed_node_of_a_handed_back_message_is_reported_when_it_comes_again() 
 def test_a_cluster_whose_call_got_no_answer_is_not_called_on() -> None:
     """After a lost answer the other 25 nodes go back uncalled; another cluster is not held up."""
     world = World(
-        rebooter=FakeRebooter(lambda c, n: Answer(n, Result.UNKNOWN, "OutcomeUnknown", "lost") if c == "ml-a" else None)
+        rebooter=FakeRebooter(
+            lambda c, n: Answer(n, Result.UNKNOWN, "OutcomeUnknown", "lost", LOST) if c == "ml-a" else None
+        )
     )
     messages = [message(health_event(instance_id(n)), id=f"m-{n}") for n in range(50)]
     handling = world.handle(*messages, message(health_event(instance_id(99), cluster="ml-b"), id="other"))
     assert [(cluster, len(nodes)) for cluster, nodes in world.rebooter.calls] == [("ml-a", 25), ("ml-b", 1)]
     assert len(handling.handed_back) == 25
+    assert set(handling.handed_back.values()) == {"ReadTimeoutError: not called yet: timed out"}
     assert [e.outcome.value for e in handling.endings if e.case.cluster == "ml-b"] == ["rebooted"]
 
 
@@ -170,12 +177,32 @@ def test_unreported_failure_is_handed_back() -> None:
     assert outcomes(handling.endings) == [(instance_id(2), "rebooted", None)]
 
 
+def test_topic_hears_nothing_that_the_queue_does_not_have() -> None:
+    """The dead-letter queue comes first: while it is down, nobody is told of what cannot be redriven yet."""
+    world = World(
+        rebooter=failing("InstanceIdInUse"),
+        reporter=FakeReporter(letters_broken=lambda ending: ending.code is not None),
+    )
+    handling = world.handle(message(health_event()))
+    assert handling.handed_back == {"m-1": "dead-letter queue: down"}
+    assert world.reporter.reported == []
+
+
 def test_cluster_that_is_not_allowed_is_refused() -> None:
     """The allow-list of clusters holds, and a person is told."""
     world = World(settings=Settings(clusters=("ml-b",)))
     handling = world.handle(message(health_event()))
     assert outcomes(handling.endings) == [(instance_id(1), "refused", "ClusterNotAllowed")]
     assert world.rebooter.calls == []
+
+
+def test_node_refused_in_a_batch_is_refused_once() -> None:
+    """A hundred reports of a node that is refused are one mail; what a person asked for is answered each time."""
+    world = World(mode=FakeMode("paused"))
+    storm = [message(health_event(id=f"e-{n}"), id=f"m-{n}") for n in range(100)]
+    asked = [message(request(instance_id(1)), id=f"r-{n}") for n in range(2)]
+    handling = world.handle(*storm, *asked)
+    assert Counter(e.outcome for e in handling.endings) == {Outcome.REFUSED: 3, Outcome.DUPLICATE: 99}
 
 
 def test_healthy_report_clears_an_earlier_unhealthy_one_in_the_batch() -> None:
@@ -334,12 +361,29 @@ def test_composite_alarm_is_followed_through_nested_composites() -> None:
     assert world.rebooter.rebooted == [instance_id(8)]
 
 
-@pytest.mark.parametrize("children", [[], [child("ServerCpuTooHigh", None)], [child("ServerCpuTooHigh", "i-0", "OK")]])
+@pytest.mark.parametrize(
+    "children",
+    [
+        [],
+        [child("ServerCpuTooHigh", None)],
+        [child("ServerCpuTooHigh", "i-0", "INSUFFICIENT_DATA")],
+        [child("ServerCpuTooHigh", "i-0", "OK"), child("ServerCpuTooHigh", "i-1", "INSUFFICIENT_DATA")],
+    ],
+)
 def test_composite_alarm_without_a_sick_node_is_refused(children: list[dict[str, object]]) -> None:
-    """Children that are gone, name no node or are not in ALARM: a person should know."""
+    """Children that are gone, name no node or are neither in ALARM nor well: a person should know."""
     world = World(alarms=FakeAlarms(children))
     handling = world.handle(message(composite_event()))
     assert [(e.outcome.value, e.code) for e in handling.endings] == [("refused", "NodeNotResolved")]
+
+
+def test_composite_alarm_whose_children_are_well_again_is_cleared() -> None:
+    """It went into ALARM and out again before it was looked at: there is nothing to do and nobody to tell."""
+    world = World(alarms=FakeAlarms([child("ServerCpuTooHigh", "i-0", "OK")]))
+    handling = world.handle(message(composite_event()))
+    assert [(e.outcome.value, e.code) for e in handling.endings] == [("cleared", None)]
+    assert world.rebooter.calls == []
+    assert world.reporter.letters == []
 
 
 def test_composite_alarm_that_cannot_be_looked_up_is_tried_again_then_fails() -> None:
@@ -353,9 +397,20 @@ def test_composite_alarm_that_cannot_be_looked_up_is_tried_again_then_fails() ->
 def test_answer_for_a_node_that_was_not_asked_for_is_reported() -> None:
     """Every entry of Failed reaches people, even one the call did not name."""
     stranger = Node(IdKind.NODE_ID, instance_id(66))
-    world = World(rebooter=FakeRebooter(lambda _, node: Answer(stranger, Result.FAILED, "InstanceIdNotFound", "who?")))
+
+    class Chatty(FakeRebooter):
+        def reboot(self, cluster: str, nodes: Sequence[Node], *, may_call: Callable[[], bool]) -> Answers:
+            known = super().reboot(cluster, nodes, may_call=may_call)
+            unasked = Answer(stranger, Result.FAILED, "InstanceIdNotFound", "who?")
+            return Answers([unasked, *known.answers], known.nodes_per_call)
+
+    world = World(rebooter=Chatty())
     handling = world.handle(message(health_event()))
-    assert outcomes(handling.endings) == [(stranger.id, "failed", "InstanceIdNotFound")]
+    assert outcomes(handling.endings) == [
+        (stranger.id, "failed", "InstanceIdNotFound"),
+        (instance_id(1), "rebooted", None),
+    ]
+    assert outcomes(tuple(world.reporter.letters)) == [(stranger.id, "failed", "InstanceIdNotFound")]
 
 
 kinds = st.sampled_from(["sick", "well", "junk", "request", "muted"])

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, cast
 from uuid import UUID
 
@@ -49,10 +50,11 @@ def check_entries(entries: list[Entry], body: str, most: int) -> None:
 
 @dataclass
 class FakeBatchApi:
-    """SendMessageBatch and PublishBatch; `refuse` says which entries fail, or raises."""
+    """SendMessageBatch and PublishBatch; `refuse` says which entries fail, or raises; `forget`, which are not named."""
 
     log: list[str]
     refuse: Refusal = lambda _entries: []
+    forget: Refusal = lambda _entries: []
     calls: list[list[Entry]] = field(default_factory=list)
     accepted: list[Entry] = field(default_factory=list)
 
@@ -74,16 +76,18 @@ class FakeBatchApi:
             assert len(entry["Subject"]) < 100
             assert entry["Subject"].isascii()
             assert entry["Subject"].isprintable()
-            assert entry["MessageAttributes"]["ErrorCodes"]["DataType"] == "String.Array"
-            assert isinstance(json.loads(entry["MessageAttributes"]["ErrorCodes"]["StringValue"]), list)
+            codes = entry["MessageAttributes"].get("ErrorCodes")
+            assert codes is None or codes["DataType"] == "String.Array"
+            assert codes is None or json.loads(codes["StringValue"])  # a list without a code matches no filter
         return self._answer("topic", entries)
 
     def _answer(self, name: str, entries: list[Entry]) -> dict[str, Any]:
         self.log.append(name)
         self.calls.append(entries)
         refused = self.refuse(entries)
-        self.accepted += [entry for entry in entries if entry["Id"] not in refused]
-        answer: dict[str, Any] = {"Successful": [{"Id": e["Id"]} for e in entries if e["Id"] not in refused]}
+        accepted = [entry for entry in entries if entry["Id"] not in refused + self.forget(entries)]
+        self.accepted += accepted
+        answer: dict[str, Any] = {"Successful": [{"Id": entry["Id"]} for entry in accepted]}
         failed = [
             {"Id": each, "Code": "InternalError", "Message": "try later", "SenderFault": False} for each in refused
         ]
@@ -103,8 +107,14 @@ class Desk:
         self.sqs, self.sns = FakeBatchApi(self.log), FakeBatchApi(self.log)
 
     def report(self, *endings: Ending) -> dict[Ending, str]:
+        """Letters first; what the queue did not take is not published, as the function does it."""
+        missed = self.reporter.send_letters(endings)
+        return missed | self.reporter.publish([each for each in endings if each not in missed])
+
+    @cached_property
+    def reporter(self) -> QueueAndTopicReporter:
         ids = iter(range(1, 10**6))
-        reporter = QueueAndTopicReporter(
+        return QueueAndTopicReporter(
             sqs=cast("Any", self.sqs),
             sns=cast("Any", self.sns),
             destinations=Destinations(
@@ -114,7 +124,6 @@ class Desk:
             clock=lambda: NOW,
             new_id=lambda: UUID(int=next(ids)),
         )
-        return reporter.report(endings)
 
     @property
     def letters(self) -> list[Any]:
@@ -284,7 +293,7 @@ def test_first_batch_down_does_not_stop_the_next() -> None:
     """A failing call never changes what happens to its neighbours."""
     desk = Desk()
     down = iter([True])
-    desk.sqs.refuse = lambda _: raising(DOWN[0])([]) if next(down, False) else []
+    desk.sqs.refuse = lambda _: raising(DOWN[1])([]) if next(down, False) else []
     missed = desk.report(*failures(15))
     failures_of(missed, 10)
     assert len(desk.letters) == 5
@@ -335,7 +344,10 @@ def test_one_message_per_cluster_tells_everything_of_a_batch() -> None:
     assert (len(body["Failed"]), len(body["Refused"]), len(body["Rebooted"])) == (30, 1, 1)
 
 
-@pytest.mark.parametrize("outcome", [o for o in Outcome if o.value not in ("failed", "refused", "unreadable")])
+_REPORTED = ("failed", "refused", "unreadable", "observed")
+
+
+@pytest.mark.parametrize("outcome", [o for o in Outcome if o.value not in _REPORTED])
 def test_outcome_that_nobody_needs_to_know_is_not_reported(outcome: Outcome) -> None:
     """Neither queue nor topic hears of it."""
     desk = Desk()
@@ -349,6 +361,67 @@ def test_reboot_is_published_only_if_wanted_and_never_a_dead_letter() -> None:
     assert desk.report(ending(outcome=Outcome.REBOOTED, code=None)) == {}
     assert desk.log == ["topic"]
     assert desk.published[0]["Rebooted"] == [{"NodeId": instance_id(1), "Message": "The node is busy."}]
+
+
+def test_what_was_observed_is_published_and_never_a_dead_letter() -> None:
+    """Whoever tries the system out reads what it would have done; the message has no ErrorCodes to filter by."""
+    desk = Desk()
+    assert desk.report(ending(outcome=Outcome.OBSERVED, code=None)) == {}
+    assert desk.log == ["topic"]
+    assert desk.published[0]["Observed"] == [{"NodeId": instance_id(1), "Message": "The node is busy."}]
+    assert set(desk.sns.accepted[0]["MessageAttributes"]) == {"ClusterName", "Kind"}
+    assert desk.sns.accepted[0]["MessageAttributes"]["Kind"]["StringValue"] == "observed"
+
+
+@pytest.mark.parametrize("side", ["queue", "topic"])
+def test_batch_that_is_rejected_whole_is_sent_one_by_one(side: str) -> None:
+    """One entry that the service does not take changes nothing for its neighbours."""
+    desk, guilty = Desk(), instance_id(3)
+    api, body = (desk.sqs, "MessageBody") if side == "queue" else (desk.sns, "Message")
+
+    def refuse(entries: list[Entry]) -> list[str]:
+        return raising(DOWN[0])([]) if any(guilty in entry[body] for entry in entries) else []
+
+    api.refuse = refuse
+    endings = [
+        ending(case(Node(IdKind.NODE_ID, instance_id(n)), f"ml-{n}", message_id=f"m-{n}"), reason="busy")
+        for n in range(6)
+    ]
+    missed = desk.report(*endings)
+    assert set(missed) == {endings[3]}
+    assert missed[endings[3]].endswith("AccessDenied: no")
+    assert [len(call) for call in api.calls] == [6, 1, 1, 1, 1, 1, 1]
+    assert len(api.accepted) == 5
+
+
+def test_call_that_is_not_answered_is_not_sent_one_by_one() -> None:
+    """A queue that is down is down for each of them."""
+    for down in DOWN[1:]:
+        desk = Desk()
+        desk.sqs.refuse = raising(down)
+        assert len(desk.report(*failures(6))) == 6
+        assert [len(call) for call in desk.sqs.calls] == [6]
+
+
+def test_entry_that_the_answer_does_not_name_is_missed() -> None:
+    """What is not known to be there is said again."""
+    desk = Desk()
+    endings = failures(3)
+    desk.sqs.forget = lambda entries: [e["Id"] for e in entries if instance_id(1) in e["MessageBody"]]
+    assert desk.report(*endings) == {endings[1]: "dead-letter queue: the answer does not name it"}
+    assert [len(call) for call in desk.sqs.calls] == [3, 1, 1]
+
+
+def test_letter_that_is_too_long_is_the_message_as_it_came() -> None:
+    """What came in over the intake queue fits the dead-letter queue; its neighbours are as they always are."""
+    desk = Desk()
+    short, long = failures(2)
+    long = replace(long, reason="x" * 1_048_576, case=case(Node(IdKind.NODE_ID, "i-x"), body="as it came"))
+    assert desk.report(short, long) == {}
+    first, second = desk.sqs.accepted
+    assert json.loads(first["MessageBody"])["detail"]["NodeId"] == instance_id(0)
+    assert second["MessageBody"] == "as it came"
+    assert second["MessageAttributes"]["ErrorCode"]["StringValue"] == "InstanceIdInUse"
 
 
 def test_message_without_cluster_goes_in_once_for_all_its_nodes() -> None:
