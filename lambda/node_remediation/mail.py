@@ -70,22 +70,44 @@ def mail_text(endings: Sequence[Ending], kinds: Sequence[Outcome], frame: Frame,
 
 
 def _section(endings: Sequence[Ending], kind: Outcome, longest: int | None) -> str:
+    """One kind's nodes; those of which the same is to be said share a paragraph."""
     one, several = _HEADINGS[kind]
     heading = one if len(endings) == 1 else several.format(len(endings))
-    return "\n\n".join([heading, *(_paragraph(ending, longest) for ending in endings)])
+    alike: dict[tuple[str | None, ...], list[Ending]] = {}
+    for ending in endings:
+        alike.setdefault(_what_is_said(ending), []).append(ending)
+    return "\n\n".join([heading, *(_paragraph(group, longest) for group in alike.values())])
 
 
-def _paragraph(ending: Ending, longest: int | None) -> str:
-    case, trigger = ending.case, ending.case.trigger
-    node = case.node.id[:longest] if case.node else "(no node)"
-    lines = [f"  {node}  {ending.code or ''}".rstrip(), _wrapped(ending.reason[:longest])]
+def _what_is_said(ending: Ending) -> tuple[str | None, ...]:
+    trigger = ending.case.trigger
+    return ending.code, ending.reason, trigger.detail_type, trigger.reason, _recommendation(ending)
+
+
+def _recommendation(ending: Ending) -> str | None:
+    reading = ending.case.reading
+    return reading.recommendation if isinstance(reading, Report) else None
+
+
+def _paragraph(endings: Sequence[Ending], longest: int | None) -> str:
+    ending, trigger = endings[0], endings[0].case.trigger
+    nodes = [each.case.node.id[:longest] if each.case.node else "(no node)" for each in endings]
+    lines = [f"  {nodes[0]}  {ending.code or ''}".rstrip(), *(f"  {node}" for node in nodes[1:])]
+    lines.append(_wrapped(ending.reason[:longest]))
     if trigger.detail_type:
-        why = f"Reported {trigger.time:%Y-%m-%d %H:%M:%S} UTC by {trigger.detail_type}"
+        why = f"Reported {_when(endings)} by {trigger.detail_type}"
         lines.append(_wrapped((f"{why}: {trigger.reason}" if trigger.reason else why)[:longest]))
-    recommendation = case.reading.recommendation if isinstance(case.reading, Report) else None
+    recommendation = _recommendation(ending)
     if recommendation:
         lines.append(_wrapped(f'HyperPod recommends: "{recommendation}"'[:longest]))
     return "\n".join(line for line in lines if line)
+
+
+def _when(endings: Sequence[Ending]) -> str:
+    first, last = (pick(ending.case.trigger.time for ending in endings) for pick in (min, max))
+    if first == last:
+        return f"{first:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _wrapped(words: str) -> str:

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from node_remediation import codes
+from node_remediation.advice import advice_for
 from node_remediation.deadletter import Origin
 from node_remediation.mail import Frame, Redrive
 from node_remediation.model import Case, Ending, IdKind, Node, Outcome, Report, Trigger
@@ -154,6 +156,25 @@ queue. To try everything in that queue again:
 def test_mail_says_what_failed_why_and_what_to_do() -> None:
     """The whole mail of one night."""
     assert one(NIGHT).text == MAIL
+
+
+def test_nodes_of_which_the_same_is_to_be_said_share_a_paragraph() -> None:
+    """Thirty nodes refused for one budget are a list to read, not thirty paragraphs; another reason has its own."""
+    cases = [case(node=node(number)) for number in range(31)]
+    alike = [ending(each, Outcome.REFUSED, "ClusterBudgetExceeded", "20 spent") for each in cases[:30]]
+    other = ending(cases[30], Outcome.REFUSED, "ProtectedNode", "in group brain")
+    text = one([*alike, other]).text
+    assert all(each.case.node and each.case.node.id in text for each in [*alike, other])
+    assert (text.count("20 spent"), text.count("in group brain")) == (1, 1)
+    assert len(text.splitlines()) < 70
+
+
+def test_each_code_of_this_system_has_advice_of_its_own() -> None:
+    """Whoever is woken by a refusal reads what to do about just that."""
+    own = {value for name, value in vars(codes).items() if name.isupper() and isinstance(value, str)}
+    texts = {code: advice_for(code) for code in own}
+    assert len(set(texts.values())) == len(texts)
+    assert advice_for("SomethingNew") not in texts.values()
 
 
 def test_mail_of_reboots_alone_asks_for_nothing() -> None:
