@@ -3,15 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from local.aws import LocalAws
 
 # The search that every check runs finds the same things each time; `--hypothesis-profile=thorough` looks further.
-settings.register_profile(
-    "quick", max_examples=300, stateful_step_count=25, derandomize=True, deadline=None, database=None
-)
-settings.register_profile("thorough", max_examples=10_000, stateful_step_count=50, deadline=None, database=None)
+_ALWAYS = settings(deadline=None, database=None, phases=set(Phase) - {Phase.explain})
+settings.register_profile("quick", _ALWAYS, max_examples=1_000, stateful_step_count=40, derandomize=True)
+settings.register_profile("thorough", _ALWAYS, max_examples=10_000, stateful_step_count=60)
 
 
 @pytest.fixture(scope="session")

@@ -55,6 +55,9 @@ KEYS = [NodeKey(cluster, node) for cluster, nodes in NODES.items() for node in n
 CODES = ("InstanceIdInUse", "InternalServerError")
 # The queue hides a received message for minutes, so one that was received comes again long before this.
 _COMES_AGAIN_WITHIN = timedelta(minutes=30)
+_FUNCTION_LASTS = timedelta(seconds=60)
+# In the reason of what is unknown because nobody is there any more who would know.
+_ENDED = "the function ended before"
 
 minutes = st.sampled_from([0.2, 0.6, 2.0, 11.0, 29.0, 61.0, 181.0]).map(lambda value: timedelta(minutes=value))
 any_key = st.sampled_from(KEYS)
@@ -104,7 +107,9 @@ class Machine(RuleBasedStateMachine):
         self.pending: dict[str, Message] = {}
         self.raced: set[str] = set()
         self.acknowledged: list[tuple[Message, list[Ending]]] = []
+        self.said: list[tuple[datetime, Ending]] = []
         self.dead: list[tuple[str, str | None]] = []
+        self.put_aside = False
         self.letters: dict[object, datetime] = {}
         self.published: dict[object, datetime] = {}
         self._serial = count(1)
@@ -204,6 +209,7 @@ class Machine(RuleBasedStateMachine):
             self._deliver(list(self.pending), Trouble())
             self.promises_hold()
         assert not self.pending
+        self.every_reboot_was_told()
 
     # -- what must hold after every step
 
@@ -215,6 +221,7 @@ class Machine(RuleBasedStateMachine):
         self.ledger_counts_what_happened()
         self.what_people_must_know_has_arrived()
         self.what_a_call_came_to_is_never_told_otherwise()
+        self.nobody_gives_up_on_a_call_under_way()
 
     def no_node_is_rebooted_twice_within_its_cooldown(self) -> None:
         for times in self._times_by(lambda reboot: reboot.key):
@@ -253,12 +260,24 @@ class Machine(RuleBasedStateMachine):
 
     def what_a_call_came_to_is_never_told_otherwise(self) -> None:
         answers: dict[object, object] = {}
-        for ending in (ending for handling in self.telemetry.handlings for ending in handling.endings):
+        for _, ending in self.said:
             if ending.outcome is Outcome.REBOOTED or ending.code in CODES:
                 answer = (ending.outcome, ending.code)
                 assert answers.setdefault((ending.case.message.id, ending.case.node), answer) == answer
             elif ending.outcome is not Outcome.DUPLICATE and ending.case.message.id not in self.raced:
                 assert (ending.case.message.id, ending.case.node) not in answers, ending
+
+    def nobody_gives_up_on_a_call_under_way(self) -> None:
+        for at, ending in self.said:
+            if ending.code == OUTCOME_UNKNOWN and _ENDED in ending.reason:
+                begun = [each.at for each in self.hyperpod.reboots if each.key == ending.case.key and each.at <= at]
+                assert all(at - time >= _FUNCTION_LASTS for time in begun), ending
+
+    def every_reboot_was_told(self) -> None:
+        """As one, or as a failure that may have been one; but for messages that the queue itself put aside."""
+        told = [(at, ending) for at, ending in self.said if ending.outcome in (Outcome.REBOOTED, Outcome.FAILED)]
+        for reboot in self.counted if not self.put_aside else ():
+            assert any(at >= reboot.at and ending.case.key == reboot.key for at, ending in told), reboot
 
     # -- how
 
@@ -294,7 +313,7 @@ class Machine(RuleBasedStateMachine):
         self.reporter.broken = lambda _: trouble.topic_down
         remediator = self._remediator(api, ledger)
         try:
-            handling = remediator.handle(batch, seconds_left=lambda: 60.0)
+            handling = remediator.handle(batch, seconds_left=_FUNCTION_LASTS.total_seconds)
         except KilledError:
             return None
         finally:
@@ -343,6 +362,7 @@ class Machine(RuleBasedStateMachine):
         """What was received as often as it may be, the queue itself puts aside, as it is."""
         if message.receives >= MAX_RECEIVES:
             self.dead.append((message.body, message.redriven))
+            self.put_aside = True
         else:
             self.pending[message.id] = replace(message, receives=message.receives + 1)
 
@@ -352,6 +372,8 @@ class Machine(RuleBasedStateMachine):
         for ending in filter(is_reported, self.reporter.letters):
             letter = dead_letter(ending, letter_id=UUID(int=next(self._serial)), now=self.now, origin=origin)
             self.dead.append((letter.body, letter.attributes["Kind"]))
+        self.said += [(self.now, ending) for handling in self.telemetry.handlings for ending in handling.endings]
+        self.telemetry.handlings = []
         self.letters |= {_news(ending): self.now for ending in self.reporter.letters}
         self.published |= {_news(ending): self.now for ending in self.reporter.reported}
         self.reporter.letters, self.reporter.reported = [], []
