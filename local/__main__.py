@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from local.cli import commands
+from local.cli import commands, ends
 from local.cli.client import AdminClient, CommandError
 from local.cli.up import up
 
@@ -59,7 +59,16 @@ def _add_node_commands(subs: "argparse._SubParsersAction[argparse.ArgumentParser
         parser.add_argument("--cluster", help="where the ID alone does not tell")
     broken.add_argument("--reason", help="HealthStatusReason of the event")
     broken.add_argument("--repair-action", help="RepairAction of the event, such as None, Reboot, Replace")
-    broken.add_argument("--stays-sick", action="store_true", help="no reboot mends it")
+    end = broken.add_mutually_exclusive_group()
+    end.add_argument("--ends", choices=tuple(ends.ENDS), metavar="END", help=ends.HELP)
+    end.add_argument("--stays-sick", action="store_true", help="the same as --ends stays-sick")
+    broken.add_argument("--reboot-seconds", type=float, metavar="S", help="how long a reboot of it takes")
+    broken.add_argument(
+        "--repairs-itself",
+        type=float,
+        metavar="S",
+        help="HyperPod repairs it S seconds later, where the cluster has --node-recovery Automatic; --ends says how",
+    )
 
 
 def _add_cluster_commands(subs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -11,7 +11,7 @@ from ministack.services import eventbridge
 
 from local import hyperpod
 from local.faults import Traffic
-from local.patches import mail
+from local.patches import alarm_contributors, mail
 
 PREFIX = "/_local/"
 Answer = tuple[int, object]
@@ -27,6 +27,9 @@ class Admin:
             ("POST", "events"): lambda _query, body: _put_events(body),
             ("GET", "mail"): lambda _query, _body: (200, mail.sent()),
             ("DELETE", "mail"): lambda _query, _body: _done(mail.clear),
+            ("GET", "contributors"): lambda _query, _body: (200, alarm_contributors.scripted()),
+            ("POST", "contributors"): lambda _query, body: (200, alarm_contributors.script(body)),
+            ("DELETE", "contributors"): lambda _query, _body: _done(alarm_contributors.clear),
             ("GET", "faults"): lambda _query, _body: (200, traffic.faults()),
             ("POST", "faults"): lambda _query, body: self._add_faults(body),
             ("DELETE", "faults"): lambda _query, _body: _done(traffic.clear_faults),

@@ -8,17 +8,19 @@ from typing import Any
 
 from local.cli import text
 from local.cli.client import AdminClient, CommandError
+from local.cli.ends import asked_for
 
 
 def break_node(client: AdminClient, arguments: Namespace) -> Iterable[str]:
     """Make a node unhealthy, with HyperPod's event."""
-    asked = {
+    asked: dict[str, Any] = {
         "node": arguments.node,
         "cluster": arguments.cluster,
         "reason": arguments.reason,
         "repair_action": arguments.repair_action,
         "stays_sick": arguments.stays_sick or None,
     }
+    asked |= asked_for(arguments)
     given = {name: value for name, value in asked.items() if value is not None}
     return [text.node(client.call("POST", "hyperpod/nodes/break", given))]
 

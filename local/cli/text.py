@@ -22,7 +22,8 @@ def clusters(described: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         mode = "continuous" if cluster["continuous"] else "not continuous"
         yield f"{cluster['name']} ({kind}, recovery {cluster['node_recovery']}, {mode}) {cluster['arn']}"
         rows = [_node_row(node) for node in cluster["nodes"]]
-        yield from (f"  {line}" for line in table(("NODE", "LOGICAL ID", "GROUP", "STATUS", "HEALTH"), rows))
+        head = ("NODE", "LOGICAL ID", "GROUP", "STATUS", "HEALTH", "NOTE" if any(row[-1] for row in rows) else "")
+        yield from (f"  {line}" for line in table(head, rows))
 
 
 def node(changed: Mapping[str, Any]) -> str:
@@ -63,13 +64,23 @@ def _node_row(described: Mapping[str, Any]) -> tuple[str, ...]:
     if described["slurm_node_type"]:
         group += f" ({described['slurm_node_type']})"
     logical_id = described["logical_id"] or "-"
-    return described["instance_id"], logical_id, group, _status(described), _health(described)
+    return described["instance_id"], logical_id, group, _status(described), _health(described), _note(described)
 
 
 def _status(described: Mapping[str, Any]) -> str:
     if described["gone"]:
         return "gone"
+    for word in ("stuck", "repairing"):
+        if described[word]:
+            return f"{word} ({described['status']})"
     return "rebooting" if described["rebooting"] else str(described["status"])
+
+
+def _note(described: Mapping[str, Any]) -> str:
+    """What the status alone does not tell."""
+    if described["replaced_by"]:
+        return f"replaced by {described['replaced_by']}"
+    return "" if described["gone"] or described["rebooting"] else str(described["message"])
 
 
 def _health(described: Mapping[str, Any]) -> str:

@@ -2,8 +2,10 @@
 
 POST   clusters      {"name", "nodes" | "groups", ...}: plans.read_cluster; its description
 GET    clusters[/NAME], DELETE clusters[/NAME]
-POST   nodes/break   {"cluster"?, "node", "reason"?, "repair_action"?, "recommendation"?, "stays_sick"?, "event"?}
-POST   nodes/heal    {"cluster"?, "node", "event"?}
+POST   nodes/break   {"cluster"?, "node", "reason"?, "repair_action"?, "recommendation"?, "event"?,
+                     "reboot"?: how reboots of it end, endings.read_reboot; "stays_sick"? is short for one such end,
+                     "repair"?: what HyperPod itself does about it, endings.read_repair}
+POST   nodes/heal    {"cluster"?, "node", "event"?}; nothing more of what was asked for it will happen
 POST   nodes/set     {"cluster"?, "node", ...}: scripting.script
 GET    calls         {"calls": [calls.Call], "counts": {OPERATION: number}}; DELETE calls forgets them
 GET    reboots       [world.Reboot]
@@ -13,11 +15,13 @@ POST   reset         forgets everything
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
+from local.hyperpod.ending import RECOVERY, Repair
+from local.hyperpod.endings import read_repair
 from local.hyperpod.errors import AdminError
 from local.hyperpod.fields import Fields, read_fields
 from local.hyperpod.health import DOCUMENTED_REASON, HEALTHY, Health, recommendation_for
 from local.hyperpod.plans import describe, describe_node, read_cluster
-from local.hyperpod.scripting import script
+from local.hyperpod.scripting import read_reboot_of, script
 from local.hyperpod.simulator import Simulator
 from local.hyperpod.world import Cluster, Node
 
@@ -77,19 +81,24 @@ class Admin:
             action,
             fields.take_or_null("recommendation", str, recommendation_for(action)),
         )
-        stays_sick = fields.take("stays_sick", bool, default=node.stays_sick)
-        return self._change_health(cluster, node, health, fields, stays_sick=stays_sick)
+        repair = _repair(cluster, node, action, fields)
+        return self._change_health(cluster, node, health, fields, repair=repair)
 
     def _heal(self, fields: Fields) -> object:
         cluster, node = self._node(fields)
-        return self._change_health(cluster, node, HEALTHY, fields, stays_sick=False)
+        return self._change_health(cluster, node, HEALTHY, fields)
 
     def _change_health(
-        self, cluster: Cluster, node: Node, health: Health, fields: Fields, *, stays_sick: bool
+        self, cluster: Cluster, node: Node, health: Health, fields: Fields, *, repair: Repair | None = None
     ) -> object:
         event = fields.take("event", bool, default=True)
+        changes = {"ending": RECOVERY} if health is HEALTHY else read_reboot_of(node, fields)
         fields.done()
-        node.healthy, node.stays_sick = health is HEALTHY, stays_sick
+        self._simulator.repairer.cancel(node)
+        for attribute, value in (changes | {"health": health}).items():
+            setattr(node, attribute, value)
+        if repair:
+            self._simulator.repairer.plan(cluster, node, repair)
         if event:
             self._simulator.tell(cluster, node, health)
         return describe_node(node) | {"cluster": cluster.name}
@@ -114,6 +123,20 @@ class Admin:
         if not found:
             raise AdminError(404, f"no node {id_!r}" + (f" in cluster {cluster!r}" if cluster else ""))
         return found[0]
+
+
+def _repair(cluster: Cluster, node: Node, action: str | None, fields: Fields) -> Repair | None:
+    """What HyperPod itself is to do, where it would do anything."""
+    if "repair" not in fields:
+        return None
+    repair = read_repair(fields.take_any("repair"))
+    if (recovery := cluster.plan.node_recovery) != "Automatic":
+        raise AdminError(400, f"repair: HyperPod repairs nothing in {cluster.name!r}: its node_recovery is {recovery}")
+    if action in (None, "None"):
+        raise AdminError(400, "repair: takes a repair_action other than None, such as Reboot or Replace")
+    if node.reboot:
+        raise AdminError(409, f"repair: {node.instance_id} is rebooting")
+    return repair
 
 
 def _route(path: str) -> tuple[str, str]:

@@ -68,7 +68,7 @@ def _node(node: Node, *, logical: bool) -> dict[str, Any]:
         "InstanceId": node.instance_id,
         "InstanceType": node.group.instance_type,
         "LaunchTime": node.launched,
-        "InstanceStatus": {"Status": node.status, "Message": "Instance is rebooting" if node.reboot else ""},
+        "InstanceStatus": {"Status": node.status, "Message": node.message},
         "PrivateDnsHostname": node.host,
     }
     if logical and node.logical_id is not None:

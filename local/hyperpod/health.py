@@ -1,12 +1,7 @@
-"""The `SageMaker HyperPod Cluster Node Health Event`, as samples/node-health.documented.json shows it."""
+"""The health of a node, in the words of its event."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from local.hyperpod.world import Cluster, Node
-
-DETAIL_TYPE = "SageMaker HyperPod Cluster Node Health Event"
 # The wording of the documented sample, and of an event captured while HyperPod repaired a node itself.
 DOCUMENTED_REASON = (
     "HyperPod Health Monitoring Agent (HMA) has detected fault type NvidiaErrorTerminate on this node and is unhealthy."
@@ -32,26 +27,3 @@ HEALTHY = Health("Healthy", None, None, None)
 def recommendation_for(repair_action: str | None) -> str:
     """What HyperPod recommends along with a repair action."""
     return _RECOMMENDATION if repair_action in (None, "None") else _REPAIRING
-
-
-def health_event(cluster: Cluster, node: Node, health: Health, now: float) -> Mapping[str, object]:
-    """The entry that puts the event on the bus."""
-    detail = {
-        "ClusterName": cluster.name,
-        "ClusterArn": cluster.arn,
-        "InstanceId": node.instance_id,
-        "Tags": dict(cluster.plan.tags),
-        "HealthSummary": {
-            "HealthStatus": health.status,
-            "HealthStatusReason": health.reason,
-            "RepairAction": health.repair_action,
-            "Recommendation": health.recommendation,
-        },
-    }
-    return {
-        "Source": "aws.sagemaker",
-        "DetailType": DETAIL_TYPE,
-        "Resources": [cluster.arn],
-        "Detail": json.dumps(detail),
-        "Time": int(now),
-    }

@@ -108,7 +108,11 @@ def describe_node(node: Node) -> dict[str, Any]:
         "group": node.group.name,
         "slurm_node_type": node.group.slurm_node_type,
         "status": node.status,
+        "message": node.message,
         "healthy": node.healthy,
         "rebooting": node.reboot is not None,
+        "repairing": node.repair is not None,
+        "stuck": node.stuck,
         "gone": node.gone,
+        "replaced_by": node.replaced_by,
     }

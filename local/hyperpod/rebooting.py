@@ -1,9 +1,11 @@
-"""Rebooting nodes: who may be rebooted, the time that it takes, and how it leaves the node."""
+"""Rebooting nodes: who may be rebooted, and the time that it takes."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from local.hyperpod.ending import STUCK
 from local.hyperpod.errors import NodeError, validation
+from local.hyperpod.repairing import Mender, seconds_of
 from local.hyperpod.schedule import Clock, Schedule
 from local.hyperpod.world import Cluster, Node, Reboot
 
@@ -20,16 +22,14 @@ MESSAGES = {
     "InternalServerError": "An internal error occurred while processing this node.",
 }
 
-Recovered = Callable[[Cluster, Node], None]
-
 
 class Rebooter:
-    """Carries out BatchRebootClusterNodes; `recovered` is told of each unhealthy node that a reboot mended."""
+    """Carries out BatchRebootClusterNodes; the mender leaves each node as its ending says."""
 
-    def __init__(self, clock: Clock, schedule: Schedule, recovered: Recovered, reboots: list[Reboot]) -> None:
+    def __init__(self, clock: Clock, schedule: Schedule, mender: Mender, reboots: list[Reboot]) -> None:
         self._clock = clock
         self._schedule = schedule
-        self._recovered = recovered
+        self._mender = mender
         self._reboots = reboots
 
     def reboot(self, cluster: Cluster, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,26 +73,23 @@ class Rebooter:
             return _error("InstanceIdNotFound")
         if node.failure:
             return _scripted(node)
-        if node.reboot or self._clock() < node.in_use_until:
+        if node.reboot or node.repair or self._clock() < node.in_use_until:
             return _error("InstanceIdInUse")
         return None if node.status in _REBOOTABLE else _error("InvalidInstanceStatus")
 
     def _start(self, cluster: Cluster, node: Node) -> None:
         now = self._clock()
-        seconds = cluster.plan.reboot_seconds if node.reboot_seconds is None else node.reboot_seconds
         node.reboot = Reboot(cluster.name, node.instance_id, node.logical_id, now)
-        node.status = "Pending"
+        node.stand("Pending", "Instance is rebooting")
         self._reboots.append(node.reboot)
-        self._schedule.at(now + seconds, lambda: self._finish(cluster, node))
+        self._schedule.at(now + seconds_of(cluster, node), lambda: self._finish(cluster, node))
 
     def _finish(self, cluster: Cluster, node: Node) -> None:
-        if node.reboot:
-            node.reboot.finished = self._clock()
-            node.reboot = None
-        node.status = "Running"
-        if not node.healthy and not node.stays_sick and not node.gone:
-            node.healthy = True
-            self._recovered(cluster, node)
+        reboot, node.reboot = node.reboot, None
+        # A reboot from which nothing came back has no end.
+        if reboot and node.ending.kind != STUCK:
+            reboot.finished = self._clock()
+        self._mender.end(cluster, node, node.ending)
 
 
 def _check_as_a_whole(cluster: Cluster, node_ids: list[str], logical_ids: list[str]) -> None:

@@ -20,6 +20,11 @@ class Schedule:
         self._wake = wake
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
+        self._moment: float | None = None
+
+    def now(self) -> float:
+        """In a transition the time at which it was due, so that what follows from a late one is not later still."""
+        return self._clock() if self._moment is None else self._moment
 
     def at(self, when: float, transition: Callable[[], None]) -> None:
         heapq.heappush(self._due, (when, next(self._order), transition))
@@ -27,8 +32,11 @@ class Schedule:
 
     def run_due(self) -> None:
         while self._due and self._due[0][0] <= self._clock():
-            _, _, transition = heapq.heappop(self._due)
-            transition()
+            self._moment, _, transition = heapq.heappop(self._due)
+            try:
+                transition()
+            finally:
+                self._moment = None
 
     def clear(self) -> None:
         self._due.clear()

@@ -3,6 +3,8 @@
 import math
 
 from local.hyperpod.contract import operation, values_of, violations
+from local.hyperpod.ending import RECOVERY, STAYS_SICK, Ending
+from local.hyperpod.endings import read_reboot
 from local.hyperpod.errors import AdminError, NodeError
 from local.hyperpod.fields import Fields
 from local.hyperpod.rebooting import MESSAGES
@@ -12,17 +14,35 @@ _ID_MEMBERS = {"instance_id": "NodeId", "logical_id": "NodeLogicalId"}
 
 
 def script(node: Node, fields: Fields, now: float) -> None:
-    """Apply what is given of {"in_use", "in_use_seconds", "gone", "status", "fail", "reboot_seconds", "stays_sick"}.
+    """Apply what is given of {"in_use", "gone", "status", "fail", "reboot", ...}.
 
     `in_use` answers InstanceIdInUse, with `in_use_seconds` for that long only; `gone` InstanceIdNotFound; a `status`
-    other than Running and Failure InvalidInstanceStatus; `fail` {"code", "message"?, "times"?} its own code, for good
-    or so many times, until null clears it. `instance_id` and `logical_id` give the node other IDs, such as a
-    captured event's.
+    other than Running and Failure InvalidInstanceStatus, and `message` goes with it; `fail` {"code", "message"?,
+    "times"?} its own code, for good or so many times, until null clears it. `reboot` says how reboots end
+    (endings.read_reboot), of which `reboot_seconds` and `stays_sick` are a part. `instance_id` and `logical_id` give
+    the node other IDs, such as a captured event's.
     """
-    changes = _read(fields, now)
+    changes = _read(fields, now) | read_reboot_of(node, fields)
     fields.done()
     for attribute, value in changes.items():
         setattr(node, attribute, value)
+
+
+def read_reboot_of(node: Node, fields: Fields) -> dict[str, object]:
+    """The node's attributes that `reboot` changes, or `reboot_seconds` and `stays_sick` in its place."""
+    if "reboot" in fields and ("reboot_seconds" in fields or "stays_sick" in fields):
+        raise AdminError(400, "reboot: takes the place of reboot_seconds and stays_sick, give only one")
+    changes: dict[str, object] = {}
+    if "reboot" in fields:
+        changes["ending"], seconds = read_reboot(fields.take_any("reboot"))
+        return changes if seconds is None else changes | {"reboot_seconds": seconds}
+    if "reboot_seconds" in fields:
+        changes["reboot_seconds"] = fields.take_seconds("reboot_seconds")
+    if "stays_sick" in fields:
+        stays_sick = fields.take("stays_sick", bool)
+        if stays_sick != (node.ending.kind == STAYS_SICK):
+            changes["ending"] = Ending(STAYS_SICK, says_so=False) if stays_sick else RECOVERY
+    return changes
 
 
 def _read(fields: Fields, now: float) -> dict[str, object]:
@@ -33,13 +53,12 @@ def _read(fields: Fields, now: float) -> dict[str, object]:
     if "gone" in fields:
         changes["gone"] = fields.take("gone", bool)
     if "status" in fields:
-        changes["status"] = fields.take_one_of("status", values_of("ClusterInstanceStatus"))
+        status = fields.take_one_of("status", values_of("ClusterInstanceStatus"))
+        changes |= {"status": status, "message": "", "stuck": False}
+    if "message" in fields:
+        changes["message"] = fields.take("message", str)
     if "fail" in fields:
         changes["failure"] = _failure(fields.take_or_null("fail", dict))
-    if "reboot_seconds" in fields:
-        changes["reboot_seconds"] = fields.take_seconds("reboot_seconds")
-    if "stays_sick" in fields:
-        changes["stays_sick"] = fields.take("stays_sick", bool)
     return changes | {key: _id(fields, key, member) for key, member in _ID_MEMBERS.items() if key in fields}
 
 

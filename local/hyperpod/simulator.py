@@ -8,8 +8,10 @@ from local.hyperpod import describing
 from local.hyperpod.calls import Call, CallLog
 from local.hyperpod.contract import check_answer, check_request
 from local.hyperpod.errors import ApiError
-from local.hyperpod.health import HEALTHY, Health, health_event
+from local.hyperpod.events import health_event
+from local.hyperpod.health import Health
 from local.hyperpod.rebooting import Rebooter
+from local.hyperpod.repairing import Mender, Repairer
 from local.hyperpod.schedule import Clock, Schedule, Wake
 from local.hyperpod.world import Cluster, Node, Scope, World, cluster_arn
 
@@ -36,7 +38,9 @@ class Simulator:
         self.world = World()
         self.schedule.clear()
         self.log.clear()
-        self._rebooter = Rebooter(self.clock, self.schedule, self._recovered, self.world.reboots)
+        mender = Mender(self.schedule, self._tell_later)
+        self.repairer = Repairer(self.schedule, mender)
+        self._rebooter = Rebooter(self.clock, self.schedule, mender, self.world.reboots)
 
     def install(self, put_event: PutEvent) -> None:
         self._put_event = put_event
@@ -87,9 +91,9 @@ class Simulator:
             _REBOOT: lambda world, request: self._rebooter.reboot(world.cluster(request["ClusterName"]), request),
         }
 
-    def _recovered(self, cluster: Cluster, node: Node) -> None:
+    def _tell_later(self, cluster: Cluster, node: Node, health: Health) -> None:
         if self.world.find(cluster.arn) is cluster:  # not deleted meanwhile
-            self.tell(cluster, node, HEALTHY)
+            self.tell(cluster, node, health)
 
     def _log(self, operation: str, request: Any, principal: str | None, **outcome: Mapping[str, Any]) -> None:
         if operation == _REBOOT:

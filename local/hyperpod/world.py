@@ -8,7 +8,9 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from local.hyperpod.ending import RECOVERY, Ending, Repair
 from local.hyperpod.errors import NodeError, not_found
+from local.hyperpod.health import HEALTHY, Health
 
 _ID_CHARACTERS = string.ascii_lowercase + string.digits
 
@@ -66,7 +68,11 @@ class ScriptedFailure:
 
 @dataclass(slots=True)
 class Node:
-    """A node with its state and what it was scripted to do; `in_use_until` in seconds since 1970."""
+    """A node with its state and what it was scripted to do; `in_use_until` in seconds since 1970.
+
+    `message` goes with `status`; `ending` is what a reboot makes of the node, `repair` what HyperPod is about to do or
+    does by itself; `replaced_by` is the instance ID of the node that took its place.
+    """
 
     instance_id: str
     logical_id: str | None
@@ -74,16 +80,28 @@ class Node:
     launched: float
     host: str
     status: str = "Running"
-    healthy: bool = True
-    stays_sick: bool = False
+    message: str = ""
+    health: Health = HEALTHY
+    ending: Ending = RECOVERY
+    repair: Repair | None = None
+    stuck: bool = False
     gone: bool = False
+    replaced_by: str | None = None
     in_use_until: float = -math.inf
     failure: ScriptedFailure | None = None
     reboot_seconds: float | None = None
     reboot: Reboot | None = None
 
+    @property
+    def healthy(self) -> bool:
+        return self.health is HEALTHY
+
     def is_called(self, id_: str) -> bool:
         return id_ in (self.instance_id, self.logical_id)
+
+    def stand(self, status: str, message: str = "", *, stuck: bool = False) -> None:
+        """Take on a status, with what DescribeClusterNode says along with it."""
+        self.status, self.message, self.stuck = status, message, stuck
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +132,20 @@ class Cluster:
     def by_logical_id(self, id_: str) -> Node | None:
         return next((node for node in self.present() if node.logical_id == id_), None)
 
+    def replace(self, node: Node, now: float) -> Node:
+        """Put a new instance in the node's place, under its logical ID; the old one is gone."""
+        digest = _digest(f"{self.id}/{node.instance_id}")
+        new = Node(
+            instance_id=_instance_id(digest),
+            logical_id=node.logical_id,
+            group=node.group,
+            launched=now,
+            host=f"ip-10-2-{digest[-2]}-{digest[-1]}.internal",
+        )
+        node.gone, node.replaced_by = True, new.instance_id
+        self.nodes.insert(self.nodes.index(node) + 1, new)
+        return new
+
 
 class World:
     """Every cluster by name, in the order of creation, and every reboot."""
@@ -143,8 +175,9 @@ class World:
         return next((c for c in self.clusters.values() if name_or_arn in (c.name, c.arn)), None)
 
     def nodes_called(self, id_: str, clusters: Iterable[Cluster]) -> list[tuple[Cluster, Node]]:
-        """The nodes with this instance or logical ID, gone ones too."""
-        return [(cluster, node) for cluster in clusters for node in cluster.nodes if node.is_called(id_)]
+        """The nodes with this instance or logical ID; gone ones too, but last."""
+        found = [(cluster, node) for cluster in clusters for node in cluster.nodes if node.is_called(id_)]
+        return sorted(found, key=lambda pair: pair[1].gone)
 
 
 def cluster_arn(scope: Scope, id_: str) -> str:
@@ -158,7 +191,7 @@ def _nodes(plan: ClusterPlan, seed: str, now: float) -> Iterator[Node]:
             number = next(numbers)
             digest = _digest(f"{seed}/{number}")
             yield Node(
-                instance_id=f"i-0{digest.hex()[:16]}",
+                instance_id=_instance_id(digest),
                 logical_id=str(uuid.UUID(bytes=digest[16:], version=4)) if plan.continuous else None,
                 group=group,
                 launched=now,
@@ -168,3 +201,7 @@ def _nodes(plan: ClusterPlan, seed: str, now: float) -> Iterator[Node]:
 
 def _digest(seed: str) -> bytes:
     return hashlib.sha256(seed.encode()).digest()
+
+
+def _instance_id(digest: bytes) -> str:
+    return f"i-0{digest.hex()[:16]}"

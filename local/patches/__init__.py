@@ -2,7 +2,9 @@
 
 from local.patches import (
     alarm_actions,
+    alarm_contributors,
     alarm_resources,
+    alarm_times,
     async_failures,
     batch_actions,
     event_source_mapping,
@@ -27,6 +29,8 @@ _PATCHES = (
     mail,
     metric_math,
     alarm_actions,
+    alarm_times,  # around the actions: what they tell of has its time by then
+    alarm_contributors,
     alarm_resources,
     async_failures,
     function_runtime,

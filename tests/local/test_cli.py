@@ -1,6 +1,7 @@
 """`python -m local`: the commands against a running local AWS, and how they fail."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from local.cli.client import CommandError
 from local.cli.commands import read_event
 from local.cli.up import SAMPLE_CLUSTER, up
 from local.deploy import DeployFailed
-from tests.local.support import Queue
+from tests.local.support import Queue, wait_for
 
 SAMPLES = PROJECT / "tests" / "samples"
 Run = Callable[..., list[str]]
@@ -60,6 +61,12 @@ def bus_queue(aws: LocalAws, unique: str, make_queue: Callable[..., Queue]) -> I
     events.delete_rule(Name=unique)
 
 
+def _row(run: Run, node: str) -> list[str]:
+    """The node's cells in the table of clusters."""
+    line = next(line.strip() for line in run("clusters") if line.strip().startswith(node))
+    return re.split(r"\s{2,}", line)
+
+
 def test_break_puts_an_event_on_the_bus_that_a_rule_delivers(
     run: Run, cluster: dict[str, Any], bus_queue: Callable[..., Queue]
 ) -> None:
@@ -94,6 +101,82 @@ def test_clusters_is_a_table_of_nodes_and_their_health(run: Run, cluster: dict[s
         [sick["instance_id"], sick["logical_id"], "workers", "Running", "UNHEALTHY"],
         [well["instance_id"], well["logical_id"], "workers", "Running", "healthy"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("options", "row"),
+    [
+        (["--ends", "recovers"], ["Running", "healthy"]),
+        (["--ends", "silent"], ["Running", "healthy"]),
+        (["--ends", "stays-sick"], ["Running", "UNHEALTHY"]),
+        (["--ends", "sick-again"], ["Running", "UNHEALTHY"]),
+        (["--ends", "slow"], ["rebooting", "UNHEALTHY"]),
+        (["--reboot-seconds", "60"], ["rebooting", "UNHEALTHY"]),
+        (["--ends", "stuck"], ["stuck (Pending)", "UNHEALTHY", "The instance did not come back after the reboot"]),
+    ],
+)
+def test_a_broken_node_ends_as_it_was_told_to(
+    run: Run, aws: LocalAws, cluster: dict[str, Any], options: list[str], row: list[str]
+) -> None:
+    """Once it was rebooted."""
+    node = cluster["nodes"][0]["instance_id"]
+    run("break", node, *options)
+    aws.client("sagemaker").batch_reboot_cluster_nodes(ClusterName=cluster["name"], NodeIds=[node])
+    wait_for(str(row), lambda: _row(run, node)[3:] == row)
+
+
+def test_a_replaced_node_is_shown_as_gone_beside_its_successor(
+    run: Run, aws: LocalAws, cluster: dict[str, Any]
+) -> None:
+    node = cluster["nodes"][0]
+    run("break", node["instance_id"], "--ends", "replaced")
+    aws.client("sagemaker").batch_reboot_cluster_nodes(ClusterName=cluster["name"], NodeIds=[node["instance_id"]])
+    wait_for("the replacement", lambda: _row(run, node["instance_id"])[3] == "gone")
+    note = _row(run, node["instance_id"])[-1]
+    assert note.startswith("replaced by i-")
+    assert _row(run, note.removeprefix("replaced by "))[1:] == [node["logical_id"], "workers", "Running", "healthy"]
+
+
+@pytest.mark.parametrize(("end", "action"), [("stuck", "Reboot"), ("replaced", "Replace")])
+def test_hyperpod_repairs_a_node_by_itself_when_asked_to(
+    *, run: Run, aws: LocalAws, unique: str, bus_queue: Callable[..., Queue], end: str, action: str
+) -> None:
+    """Its event says how, unless the command does; it is in use meanwhile."""
+    queue = bus_queue(detail={"ClusterName": [unique]})
+    run("cluster", "create", unique, "--nodes", "1", "--node-recovery", "Automatic")
+    node = aws.admin("GET", f"/_local/hyperpod/clusters/{unique}")["nodes"][0]["instance_id"]
+    assert run("break", node, "--ends", end, "--repairs-itself", "600") == [
+        f"{unique}/{node}: UNHEALTHY, repairing (Running)"
+    ]
+    assert json.loads(queue.take()[0]["Body"])["detail"]["HealthSummary"]["RepairAction"] == action
+    run("cluster", "delete", unique)
+
+
+def test_a_repair_where_hyperpod_repairs_nothing_is_one_line(
+    aws: LocalAws, cluster: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    node = cluster["nodes"][0]["instance_id"]
+    capsys.readouterr()
+    assert main(["break", node, "--repairs-itself", "1"], aws.exports) == 1
+    assert capsys.readouterr().err == (
+        f"local: repair: HyperPod repairs nothing in '{cluster['name']}': its node_recovery is None\n"
+    )
+
+
+@pytest.mark.parametrize("end", [["--ends", "stays-sick"], ["--ends", "sick-again"], ["--stays-sick"]])
+def test_a_repair_that_leaves_a_node_sick_is_one_line(end: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    exports = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
+    assert main(["break", "i-1", "--repairs-itself", "1", *end], exports) == 1
+    assert capsys.readouterr().err == (
+        "local: --repairs-itself: HyperPod leaves no node sick, it takes another --ends\n"
+    )
+
+
+def test_help_says_what_each_end_means(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["break", "--help"], {})
+    told = " ".join(capsys.readouterr().out.split())
+    assert "replaced: is gone; a new instance has its logical ID; stuck: never comes back" in told
 
 
 def test_a_slurm_cluster_has_a_controller_and_need_not_be_continuous(run: Run, unique: str) -> None:
@@ -181,7 +264,16 @@ def test_a_stranger_at_the_endpoint_is_one_line(capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["mend"], ["break"], ["cluster"], ["cluster", "create", "x"], ["up", "-c", "mode"]]
+    "arguments",
+    [
+        [],
+        ["mend"],
+        ["break"],
+        ["cluster"],
+        ["cluster", "create", "x"],
+        ["up", "-c", "mode"],
+        ["break", "i-1", "--ends", "x"],
+    ],
 )
 def test_wrong_usage_is_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

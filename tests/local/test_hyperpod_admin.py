@@ -194,6 +194,15 @@ def test_what_falls_due_happens_in_the_order_of_its_time() -> None:
     assert happened == ["early", "late", "also late"]
 
 
+def test_what_follows_from_a_late_transition_is_not_later_still() -> None:
+    now, happened = [0.0], list[float]()
+    schedule = Schedule(lambda: now[0])
+    schedule.at(1.0, lambda: schedule.at(schedule.now() + 1.0, lambda: happened.append(schedule.now())))
+    now[0] = 5.0
+    schedule.run_due()
+    assert (happened, schedule.now()) == ([2.0], 5.0)
+
+
 def test_a_timer_that_comes_too_early_is_set_again() -> None:
     now, timers, happened = [0.0], list[tuple[float, Any]](), list[str]()
     schedule = Schedule(lambda: now[0], lambda delay, call: timers.append((delay, call)))

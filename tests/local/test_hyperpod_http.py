@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.aws import LocalAws
-from local.hyperpod.health import DETAIL_TYPE
+from local.hyperpod.events import DETAIL_TYPE
 from tests.local.support import Queue, wait_for
 
 
