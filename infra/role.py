@@ -92,8 +92,8 @@ class FunctionRole(Construct):
         yield iam.PolicyStatement(sid="ResolveAlarms", actions=["cloudwatch:DescribeAlarms"], resources=["*"])
         if settings.alarm_name_prefixes:
             yield iam.PolicyStatement(
-                sid="ReadAlarmTags",
-                actions=["cloudwatch:ListTagsForResource"],
+                sid="ReadAlarms",
+                actions=["cloudwatch:DescribeAlarmContributors", "cloudwatch:ListTagsForResource"],
                 resources=alarm_arns(self, settings.alarm_name_prefixes),
             )
 
@@ -123,6 +123,8 @@ def _plumbing(
         actions=["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"],
         resources=[queues.intake.queue_arn],
     )
+    # The intake queue takes the function's own checks.
+    yield iam.PolicyStatement(sid="SendChecks", actions=["sqs:SendMessage"], resources=[queues.intake.queue_arn])
     yield iam.PolicyStatement(
         sid="WriteDeadLetters", actions=["sqs:SendMessage"], resources=[queues.dead_letters.queue_arn]
     )

@@ -67,6 +67,12 @@ _ADVICE = {
         "Rebooting does not cure this node. Drain it and replace it (aws sagemaker batch-replace-cluster-nodes; it "
         "destroys the node's volumes), then delete the message from the dead-letter queue."
     ),
+    codes.NOT_RECOVERED: (
+        "The reboot, or HyperPod's own repair, did not bring the node back. Look at it (aws sagemaker "
+        "describe-cluster-node), drain it and replace it (aws sagemaker batch-replace-cluster-nodes; it destroys the "
+        "node's volumes); a repair of HyperPod's that is stuck is a case for AWS Support. Then delete the message from "
+        "the dead-letter queue."
+    ),
     codes.CLUSTER_BUDGET_EXCEEDED: (
         "So many nodes of one cluster rarely fail by themselves: look for a common cause first (network, power, a "
         "driver, an alarm that is wrong). Redrive when the budget window has moved on, or raise budget_percent, deploy "

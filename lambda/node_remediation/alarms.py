@@ -23,6 +23,9 @@ class Alarms(Protocol):
     def describe(self, names: Sequence[str]) -> list[Mapping[str, Any]]:
         """The MetricAlarm and CompositeAlarm structures of the named alarms that exist. Raises LookupFailedError."""
 
+    def contributors(self, name: str) -> list[Mapping[str, str]]:
+        """The attributes of each series of the alarm that is in ALARM. Raises LookupFailedError."""
+
     def tags(self, arn: str) -> Mapping[str, str]:
         """An alarm's tags. Raises LookupFailedError."""
 
@@ -47,6 +50,19 @@ class CloudWatchAlarms:
                 raise LookupFailedError(awserrors.read(error)) from error
             found += [*answer.get("MetricAlarms", []), *answer.get("CompositeAlarms", [])]
         return found
+
+    def contributors(self, name: str) -> list[Mapping[str, str]]:
+        found: list[Mapping[str, str]] = []
+        page: dict[str, str] = {}
+        while True:
+            try:
+                answer = self._client().describe_alarm_contributors(AlarmName=name, **page)
+            except awserrors.CALL_ERRORS as error:
+                raise LookupFailedError(awserrors.read(error)) from error
+            found += [each["ContributorAttributes"] for each in answer["AlarmContributors"]]
+            if not answer.get("NextToken"):
+                return found
+            page = {"NextToken": answer["NextToken"]}
 
     def tags(self, arn: str) -> Mapping[str, str]:
         remembered = self._tags.recall(arn)

@@ -13,11 +13,12 @@ from node_remediation.ledger import Ledger
 from node_remediation.lookup import LookupFailedError
 from node_remediation.model import Case, Ending, Node, NodeKey, Outcome, Report, Result, TryAgain
 from node_remediation.reboot import Answer, Rebooter
-from node_remediation.record import Book, NodeRecord, Record
+from node_remediation.record import Book, NodeRecord, Record, Stage
 from node_remediation.resolve import failed
 from node_remediation.resume import conclude
-from node_remediation.settings import MAX_RECEIVES
+from node_remediation.settings import MAX_RECEIVES, Settings
 from node_remediation.steps import OnStep, Step
+from node_remediation.watch import opened
 
 # A claim's lease ends this much after the function's deadline: clocks of two functions need not agree to the second.
 _LEASE_MARGIN = timedelta(seconds=5)
@@ -41,6 +42,7 @@ class _Call:
     id: str
     cluster: str
     cases: tuple[Case, ...]
+    at: datetime
 
 
 class Claimant:
@@ -49,6 +51,7 @@ class Claimant:
     def __init__(
         self,
         *,
+        settings: Settings,
         ledger: Ledger,
         rebooter: Rebooter,
         clock: Callable[[], datetime],
@@ -56,6 +59,7 @@ class Claimant:
         sleep: Callable[[float], None],
         on_step: OnStep,
     ) -> None:
+        self._settings = settings
         self._ledger = ledger
         self._rebooter = rebooter
         self._clock = clock
@@ -104,7 +108,8 @@ class Claimant:
     def _claim(self, cluster: str, cases: Sequence[Case], book: Book, seconds_left: float) -> _Call | None:
         """Write down who is going to reboot these nodes, and what it costs; None if somebody else was first."""
         self._on_step(Step.CLAIM)
-        now, call = self._clock(), _Call(self._new_id(), cluster, tuple(cases))
+        now = self._clock()
+        call = _Call(self._new_id(), cluster, tuple(cases), now)
         lease = now + timedelta(seconds=seconds_left) + _LEASE_MARGIN
         nodes = [book.node(_key(case)).claimed(case.owner, at=now, lease_until=lease) for case in cases]
         records: list[Record] = [*nodes, book.budget(cluster).charged(call.id, at=now, nodes=len(cases))]
@@ -127,7 +132,7 @@ class Claimant:
             if unrecorded and case.message.receives < MAX_RECEIVES:
                 turn.results.append(TryAgain(case, unrecorded.code, unrecorded.message))
             else:
-                turn.results.append(_conclude(case, answer))
+                turn.results.append(_conclude(case, answer, call.at))
         causes = [answer.cause for answer in called.answers if answer.cause]
         return causes[0] if len(causes) == len(called.answers) else None
 
@@ -138,7 +143,7 @@ class Claimant:
         answered = [(case, answer_of[case.node]) for case in call.cases if case.node in answer_of]
         unspent = sum(answer.result in (Result.FAILED, Result.NOT_CALLED) for _, answer in answered)
         for tried in range(_RECORD_TRIES):
-            records: list[Record] = [_answered(book.node(_key(case)), case.owner, answer) for case, answer in answered]
+            records: list[Record] = [self._answered(book.node(_key(case)), case, answer) for case, answer in answered]
             if unspent:
                 records.append(book.budget(call.cluster).refunded(call.id, unspent))
             try:
@@ -151,17 +156,21 @@ class Claimant:
             book.put(*fresh.nodes.values(), *fresh.budgets.values())
         return CallError(Meaning.THROTTLED, codes.LEDGER_BUSY, "the answer could not be recorded")
 
+    def _answered(self, record: NodeRecord, case: Case, answer: Answer) -> NodeRecord:
+        """The node's record with its answer; one that was, or may have been, rebooted is watched from now on."""
+        if answer.result is Result.NOT_CALLED:
+            return record.released(case.owner)
+        answered = record.answered(case.owner, answer.result, code=answer.code, message=answer.message)
+        if answer.result is Result.FAILED:
+            return answered
+        since = record.claims[case.owner].at
+        return answered.watching(opened(Stage.REBOOTED, case, record, since=since, now=since, settings=self._settings))
 
-def _answered(record: NodeRecord, owner: str, answer: Answer) -> NodeRecord:
-    if answer.result is Result.NOT_CALLED:
-        return record.released(owner)
-    return record.answered(owner, answer.result, code=answer.code, message=answer.message)
 
-
-def _conclude(case: Case, answer: Answer) -> Ending | TryAgain:
+def _conclude(case: Case, answer: Answer, at: datetime) -> Ending | TryAgain:
     if answer.result is Result.NOT_CALLED:
         return TryAgain(case, answer.code or "", answer.message)
-    return conclude(case, answer.result, answer.code, answer.message)
+    return conclude(case, answer.result, answer.code, answer.message, at=at)
 
 
 def _case_for(node: Node, cases: Sequence[Case]) -> Case:

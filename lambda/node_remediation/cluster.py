@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from node_remediation import awserrors
 from node_remediation.awserrors import CallError
 from node_remediation.lookup import Cache, LookupFailedError
+from node_remediation.model import IdKind, Node
 from node_remediation.settings import matches
 
 if TYPE_CHECKING:
@@ -36,6 +37,14 @@ class Facts:
     protected: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """A node's InstanceStatus (DescribeClusterNode)."""
+
+    status: str
+    message: str = ""
+
+
 class Clusters(Protocol):
     """Knows the HyperPod clusters of this account and region. What cannot be had raises LookupFailedError."""
 
@@ -50,6 +59,9 @@ class Clusters(Protocol):
 
     def instance_id(self, cluster: str, logical_id: str) -> str | None:
         """The instance behind a logical ID; None where the cluster knows of none."""
+
+    def node(self, cluster: str, node: Node) -> NodeState | None:
+        """The state of a node as it is now; None where the cluster has no such node."""
 
 
 class SageMakerClusters:
@@ -154,6 +166,20 @@ class SageMakerClusters:
             raise LookupFailedError(read) from error
         instance = details.get("InstanceId")
         return self._instances.remember(key, instance, _REMEMBERED_FOR) if instance else None
+
+    def node(self, cluster: str, node: Node) -> NodeState | None:
+        asked = {"NodeId": node.id} if node.kind is IdKind.NODE_ID else {"NodeLogicalId": node.id}
+        try:
+            details = self._client.describe_cluster_node(ClusterName=cluster, **asked)["NodeDetails"]
+        except awserrors.CALL_ERRORS as error:
+            read = awserrors.read(error)
+            if read.code == "ResourceNotFound":
+                return None
+            raise LookupFailedError(read) from error
+        status: Mapping[str, Any] = details.get("InstanceStatus") or {}
+        if status.get("Status") == "NotFound":
+            return None
+        return NodeState(status.get("Status", "unknown"), status.get("Message") or "")
 
     def _list(self) -> Iterator["ClusterSummaryTypeDef"]:
         try:

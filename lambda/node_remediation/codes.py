@@ -19,6 +19,7 @@ CLUSTER_NOT_ALLOWED = "ClusterNotAllowed"
 CLUSTER_NOT_RESOLVED = "ClusterNotResolved"
 NODE_NOT_RESOLVED = "NodeNotResolved"
 AMBIGUOUS_NODES = "AmbiguousNodes"
+NOT_RECOVERED = "NotRecovered"
 
 # Codes that AWS services throttle with (botocore.retries.standard.ThrottledRetryableChecker).
 THROTTLING = frozenset(
@@ -40,19 +41,23 @@ THROTTLING = frozenset(
     }
 )
 
-_RETRYABLE = THROTTLING | {
-    "InstanceIdInUse",
-    "InvalidInstanceStatus",
-    "InternalServerError",
-    OUTCOME_UNKNOWN,
-    DEADLINE_EXCEEDED,
-    IN_PROGRESS,
-    LEDGER_BUSY,
-    PAUSED,
-    COOLING_DOWN,
-    STALE_REPORT,
-    CLUSTER_BUDGET_EXCEEDED,
-}
+# Codes of a single node's failure (BatchRebootClusterNodes) that pass by themselves: "wait and try again".
+PASSING = frozenset({"InstanceIdInUse", "InvalidInstanceStatus", "InternalServerError"})
+
+_RETRYABLE = (
+    THROTTLING
+    | PASSING
+    | {
+        OUTCOME_UNKNOWN,
+        DEADLINE_EXCEEDED,
+        IN_PROGRESS,
+        LEDGER_BUSY,
+        PAUSED,
+        COOLING_DOWN,
+        STALE_REPORT,
+        CLUSTER_BUDGET_EXCEEDED,
+    }
+)
 
 
 def is_retryable(code: str) -> bool:

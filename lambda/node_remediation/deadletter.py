@@ -2,15 +2,19 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from node_remediation import codes
 from node_remediation.events import own
-from node_remediation.model import Case, Ending, Outcome, Report
+from node_remediation.model import Alarm, Case, Ending, Outcome, Report
 
-_DETAIL_TYPES = {Outcome.FAILED: own.FAILED, Outcome.REFUSED: own.REFUSED}
+_DETAIL_TYPES = {Outcome.FAILED: own.FAILED, Outcome.NOT_RECOVERED: own.FAILED, Outcome.REFUSED: own.REFUSED}
+# A node that did not come back is to machines and filters what failed is.
+_KINDS = {Outcome.NOT_RECOVERED: Outcome.FAILED}
 # SQS takes no empty string as an attribute's value.
 _NO_CLUSTER = "unknown"
 # What SQS and SNS do not take in an attribute (SendMessage, API reference): one such would spoil a whole batch call.
@@ -40,7 +44,12 @@ class Origin:
 
 def is_reported(ending: Ending) -> bool:
     """Whether an ending belongs into the dead-letter queue."""
-    return ending.outcome in (Outcome.FAILED, Outcome.REFUSED, Outcome.UNREADABLE)
+    return ending.outcome in (Outcome.FAILED, Outcome.NOT_RECOVERED, Outcome.REFUSED, Outcome.UNREADABLE)
+
+
+def kind(outcome: Outcome) -> str:
+    """An outcome as the attribute Kind of a message names it."""
+    return _KINDS.get(outcome, outcome).value
 
 
 def dead_letter(ending: Ending, *, letter_id: UUID, now: datetime, origin: Origin) -> DeadLetter:
@@ -52,36 +61,44 @@ def dead_letter(ending: Ending, *, letter_id: UUID, now: datetime, origin: Origi
     attributes = {
         "ClusterName": attribute(case.cluster or _NO_CLUSTER),
         "ErrorCode": attribute(code),
-        "Kind": ending.outcome.value,
+        "Kind": kind(ending.outcome),
     }
     again = case.message.redriven is not None and ending.outcome is not Outcome.FAILED
     delay = _REFUSED_AGAIN_DELAY if again else 0
     if case.node is None or case.cluster is None or ending.outcome not in _DETAIL_TYPES:
         return DeadLetter(case.message.body, attributes, delay)
-    event = {
+    detail = {
+        "ClusterName": case.cluster,
+        case.node.kind.value: case.node.id,
+        "ErrorCode": code,
+        "Message": ending.reason,
+        "Retryable": codes.is_retryable(code),
+        "Attempt": case.reading.attempt if isinstance(case.reading, Report) else 1,
+        "Trigger": quoted_trigger(case),
+    } | _binding(case)
+    event = own_event(_DETAIL_TYPES[ending.outcome], detail, event_id=letter_id, now=now, origin=origin)
+    return DeadLetter(json.dumps(event), attributes, delay)
+
+
+def own_event(
+    detail_type: str, detail: Mapping[str, Any], *, event_id: UUID, now: datetime, origin: Origin
+) -> dict[str, Any]:
+    """An event of this system's own, in EventBridge's envelope."""
+    return {
         "version": "1",
-        "id": str(letter_id),
+        "id": str(event_id),
         "source": own.SOURCE,
-        "detail-type": _DETAIL_TYPES[ending.outcome],
+        "detail-type": detail_type,
         "time": iso(now),
         "account": origin.account,
         "region": origin.region,
         "resources": [],
-        "detail": {
-            "ClusterName": case.cluster,
-            case.node.kind.value: case.node.id,
-            "ErrorCode": code,
-            "Message": ending.reason,
-            "Retryable": codes.is_retryable(code),
-            "Attempt": case.reading.attempt if isinstance(case.reading, Report) else 1,
-            "Trigger": _trigger(case),
-        }
-        | _repair_action(case),
+        "detail": detail,
     }
-    return DeadLetter(json.dumps(event), attributes, delay)
 
 
-def _trigger(case: Case) -> dict[str, str]:
+def quoted_trigger(case: Case) -> dict[str, str]:
+    """The event that a case was first reported by, as messages quote it."""
     trigger = case.trigger
     return {
         "Source": trigger.source,
@@ -92,10 +109,18 @@ def _trigger(case: Case) -> dict[str, str]:
     }
 
 
-def _repair_action(case: Case) -> dict[str, str]:
-    """What HyperPod advised binds a later attempt too."""
-    action = case.reading.repair_action if isinstance(case.reading, Report) else None
-    return {"RepairAction": action} if action else {}
+def _binding(case: Case) -> dict[str, Any]:
+    """What binds a later attempt too: what HyperPod advised, and the alarm that is to be OK again."""
+    report = case.reading
+    if not isinstance(report, Report):
+        return {}
+    told = {"RepairAction": report.repair_action, "Alarm": quoted_alarm(report.alarm)}
+    return {key: value for key, value in told.items() if value}
+
+
+def quoted_alarm(alarm: Alarm | None) -> dict[str, Any] | None:
+    """The alarm behind a report, as this system's own messages name it."""
+    return {"Name": alarm.name, "Arn": alarm.arn, "BySeries": alarm.by_series} if alarm else None
 
 
 def attribute(value: str) -> str:

@@ -12,7 +12,7 @@ from math import ceil
 from node_remediation import codes
 from node_remediation.cluster import Facts
 from node_remediation.model import Case, Ending, NodeKey, Outcome, Report
-from node_remediation.record import Book, NodeRecord
+from node_remediation.record import Book, NodeRecord, Stage
 from node_remediation.settings import Settings, in_words
 
 _NO_REPAIR = (None, "None")
@@ -100,15 +100,17 @@ def _first(guards: Sequence[Guard], matter: Matter, situation: Situation) -> End
 
 def _once(matter: Matter, ending: Ending, situation: Situation) -> Ending:
     """People hear of a node that is refused for the same code once a cooldown; what they ask for is always answered."""
-    if ending.outcome is not Outcome.REFUSED or matter.report.on_demand or ending.code is None:
+    if ending.outcome is not Outcome.REFUSED or matter.report.on_demand or matter.report.check or ending.code is None:
         return ending
     if (matter.key, ending.code) in situation.refused:
-        return matter.ends(Outcome.DUPLICATE, f"refused for {ending.code} in the same batch: {ending.reason}")
+        reason = f"refused for {ending.code} in the same batch: {ending.reason}"
+        return matter.ends(Outcome.DUPLICATE, reason, ending.code)
     situation.refused.add((matter.key, ending.code))
     told = matter.record.told.get(ending.code)
     if told is None or told <= situation.now - situation.settings.cooldown:
         return ending
-    return matter.ends(Outcome.DUPLICATE, f"refused for {ending.code} already, at {_at(told)}: {ending.reason}")
+    reason = f"refused for {ending.code} already, at {_at(told)}: {ending.reason}"
+    return matter.ends(Outcome.DUPLICATE, reason, ending.code)
 
 
 def _muted(matter: Matter, _: Situation) -> Ending | None:
@@ -153,8 +155,9 @@ def _recovered_since(matter: Matter, _: Situation) -> Ending | None:
 
 
 def _stale(matter: Matter, situation: Situation) -> Ending | None:
-    replay = matter.report.replay
-    waited = timedelta(seconds=(situation.now - matter.case.message.sent) // timedelta(seconds=1))
+    replay, check = matter.report.replay, matter.report.check
+    arrived = max(matter.case.message.sent, check.due) if check else matter.case.message.sent
+    waited = timedelta(seconds=(situation.now - arrived) // timedelta(seconds=1))
     most = situation.settings.max_report_age
     if replay:
         return matter.refused(codes.STALE_REPORT, f"the event is from the archive replay {replay}")
@@ -209,6 +212,9 @@ def _cooling_down(matter: Matter, situation: Situation) -> Ending | None:
     if matter.key in situation.planned:
         return matter.ends(Outcome.DUPLICATE, "the same batch has an earlier report of this node")
     last, cooldown = max(matter.record.reboots, default=None), situation.settings.cooldown
+    watch = matter.record.watch
+    if watch and watch.stage is Stage.RETRYING and watch.is_open(situation.now) and not _is_own(matter):
+        return matter.ends(Outcome.DUPLICATE, f"a failed try is made again at {_at(watch.next_at or watch.until)}")
     if any(claim.result is None for claim in matter.record.claims.values()):
         reason = "another report's reboot of the node is under way"
     elif last is None:
@@ -222,6 +228,11 @@ def _cooling_down(matter: Matter, situation: Situation) -> Ending | None:
     if matter.report.on_demand:
         return matter.refused(codes.COOLING_DOWN, reason)
     return matter.ends(Outcome.DUPLICATE, reason)
+
+
+def _is_own(matter: Matter) -> bool:
+    """Whether a report may pass a retry that is due: because it is that retry, or because a person asks."""
+    return matter.report.check is not None or matter.report.on_demand
 
 
 def _attempts_used_up(matter: Matter, situation: Situation) -> Ending | None:
@@ -284,7 +295,8 @@ def remember(record: NodeRecord, ending: Ending, situation: Situation) -> NodeRe
     """A node's record with what the ending of a report adds to it; its claim, if it made one, is settled."""
     case = ending.case
     matter = _matter(case, situation)
-    record = record.seen(healthy=matter.report.healthy, time=matter.report.trigger.time)
+    if case.check is None:
+        record = with_report(record, matter.report)
     facts = situation.facts.get(matter.key.cluster)
     if ending.outcome is Outcome.DEFERRED and facts and starts_repair(matter.report, facts):
         record = record.repairing(situation.now + situation.settings.cooldown)
@@ -293,6 +305,14 @@ def remember(record: NodeRecord, ending: Ending, situation: Situation) -> NodeRe
     if ending.outcome is Outcome.OBSERVED:
         record = record.telling(Outcome.OBSERVED.value, situation.now)
     return record
+
+
+def with_report(record: NodeRecord, report: Report) -> NodeRecord:
+    """A node's record with what a report says of it; that a person asks for a reboot says nothing of its health."""
+    if report.on_demand:
+        return record
+    alarm = report.alarm.name if report.alarm else None
+    return record.seen(healthy=report.healthy, time=report.trigger.time, alarm=alarm, advised=report.repair_action)
 
 
 def _at(time: datetime) -> str:

@@ -17,6 +17,7 @@ from node_remediation.alarms import CloudWatchAlarms
 from node_remediation.claims import Claimant
 from node_remediation.cluster import SageMakerClusters
 from node_remediation.deadletter import Origin
+from node_remediation.examine import Examiner
 from node_remediation.inbox import is_batch, message_of_payload, messages_of_batch
 from node_remediation.intake import SqsIntake
 from node_remediation.ledger import DynamoDbLedger
@@ -30,6 +31,7 @@ from node_remediation.resolve import Resolver
 from node_remediation.settings import Settings
 from node_remediation.steps import OnStep, unwatched
 from node_remediation.telemetry import LogsAndMetrics
+from node_remediation.watching import Watcher
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -66,9 +68,11 @@ def build(
     def cloudwatch() -> "CloudWatchClient":
         return session.client("cloudwatch", config=_SAFE)
 
+    alarms = CloudWatchAlarms(cloudwatch, clock=clock)
+    intake = SqsIntake(sqs, queue_url=environment["INTAKE_QUEUE_URL"])
     return Remediator(
         settings=settings,
-        resolver=Resolver(settings=settings, clusters=clusters, alarms=CloudWatchAlarms(cloudwatch, clock=clock)),
+        resolver=Resolver(settings=settings, clusters=clusters, alarms=alarms),
         clusters=clusters,
         mode=ParameterMode(
             session.client("ssm", config=_SAFE),
@@ -78,6 +82,7 @@ def build(
         ),
         ledger=ledger,
         claimant=Claimant(
+            settings=settings,
             ledger=ledger,
             rebooter=SageMakerRebooter(sagemaker, sleep=time.sleep),
             clock=clock,
@@ -86,7 +91,17 @@ def build(
             on_step=on_step,
         ),
         reporter=_reporter(environment, settings, sqs, session.client("sns", config=_SAFE), clock),
-        intake=SqsIntake(sqs, queue_url=environment["INTAKE_QUEUE_URL"]),
+        watcher=Watcher(
+            settings=settings,
+            examiner=Examiner(clusters=clusters, alarms=alarms),
+            ledger=ledger,
+            intake=intake,
+            origin=_origin(environment),
+            clock=clock,
+            new_id=uuid4,
+            sleep=time.sleep,
+        ),
+        intake=intake,
         telemetry=LogsAndMetrics(Logger(service="node-remediation")),
         clock=clock,
         sleep=time.sleep,
@@ -101,21 +116,24 @@ def _reporter(
     sns: "SNSClient",
     clock: Callable[[], datetime],
 ) -> QueueAndTopicReporter:
-    topic_arn = environment["FAILURE_TOPIC_ARN"]
-    _, _, _, region, account, _ = topic_arn.split(":", 5)
     return QueueAndTopicReporter(
         sqs=sqs,
         sns=sns,
         destinations=Destinations(
             dead_letter_url=environment["DEAD_LETTER_QUEUE_URL"],
-            topic_arn=topic_arn,
+            topic_arn=environment["FAILURE_TOPIC_ARN"],
             redrive=Redrive(environment["DEAD_LETTER_QUEUE_ARN"], environment["INTAKE_QUEUE_ARN"]),
-            origin=Origin(account, region),
+            origin=_origin(environment),
         ),
         notify_rebooted=settings.notify_rebooted,
         clock=clock,
         new_id=uuid4,
     )
+
+
+def _origin(environment: Mapping[str, str]) -> Origin:
+    _, _, _, region, account, _ = environment["FAILURE_TOPIC_ARN"].split(":", 5)
+    return Origin(account, region)
 
 
 _remediator = build(os.environ)

@@ -1,16 +1,27 @@
-"""The edge to the intake queue: when a message that is handed back comes again."""
+"""The edge to the intake queue: when a message that is handed back comes again, and checks that are sent to it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from node_remediation import awserrors
 from node_remediation.model import Message
+from node_remediation.sending import send_all
 
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
 
 _MOST_ENTRIES = 10
 _SECONDS_PER_RECEIVE = 30
+_MOST_BYTES = 1_048_576  # of a batch call, and of a message
+
+
+@dataclass(frozen=True, slots=True)
+class Delayed:
+    """A message of this system to itself, with its delay in seconds (at most 900)."""
+
+    body: str
+    delay: int
 
 
 class Intake(Protocol):
@@ -22,6 +33,9 @@ class Intake(Protocol):
         It is a courtesy: what could not be arranged comes again at the queue's visibility timeout.
         """
 
+    def send(self, checks: Sequence[Delayed]) -> dict[int, str]:
+        """Send checks to come in after their delays; returns those that were not taken, by position, with why."""
+
 
 class SqsIntake:
     """Intake over SQS."""
@@ -29,6 +43,18 @@ class SqsIntake:
     def __init__(self, client: "SQSClient", *, queue_url: str) -> None:
         self._client = client
         self._queue_url = queue_url
+
+    def send(self, checks: Sequence[Delayed]) -> dict[int, str]:
+        sizes = [len(check.body.encode()) for check in checks]
+        missed = send_all(list(enumerate(checks)), sizes, _MOST_BYTES, self._send_batch)
+        return {index: f"intake queue: {why}" for (index, _), why in missed}
+
+    def _send_batch(self, checks: Sequence[tuple[int, Delayed]]) -> Mapping[str, Any]:
+        entries: list[Any] = [
+            {"Id": str(position), "MessageBody": check.body, "DelaySeconds": check.delay}
+            for position, (_, check) in enumerate(checks)
+        ]
+        return self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
 
     def come_again(self, messages: Sequence[Message]) -> str | None:
         held = [message for message in messages if message.receipt_handle]

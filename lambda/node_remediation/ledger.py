@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,8 +18,8 @@ from botocore.exceptions import ClientError
 from node_remediation import awserrors, codes
 from node_remediation.awserrors import CallError, Meaning
 from node_remediation.lookup import LookupFailedError
-from node_remediation.model import NodeKey, Result
-from node_remediation.record import Book, BudgetRecord, Claim, NodeRecord, Record
+from node_remediation.model import NodeKey, Outcome, Result
+from node_remediation.record import Book, BudgetRecord, Claim, NodeRecord, Record, Stage, Watch
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -148,6 +149,8 @@ def _encode(record: Record, now: datetime) -> dict[str, Any]:
         | {"pk": _node_pk(record.key)}
         | {"cluster": _legible(record.key.cluster), "node": _legible(record.key.id)}
         | {name: _ms(at) for name, at in times.items() if at}
+        | ({"advised": record.advised} if record.advised else {})
+        | ({"watch": _encode_watch(record.watch)} if record.watch else {})
         | {
             "reboots": [_ms(at) for at in record.reboots],
             "told": {code: _ms(at) for code, at in record.told.items()},
@@ -167,6 +170,11 @@ def _encode_claim(claim: Claim) -> dict[str, Any]:
     }
 
 
+def _encode_watch(watch: Watch) -> dict[str, Any]:
+    encoded = {each.name: getattr(watch, each.name) for each in fields(Watch)}
+    return {name: _ms(value) if isinstance(value, datetime) else value for name, value in encoded.items()}
+
+
 def _decode(item: Mapping[str, Any], of: NodeKey | str) -> Record:
     """An item as the record of a node, or of a cluster's budget."""
     version = int(item["version"])
@@ -182,6 +190,8 @@ def _decode(item: Mapping[str, Any], of: NodeKey | str) -> Record:
         repairing_until=_optional_time(item.get("repairing_until")),
         told={code: _time(at) for code, at in item["told"].items()},
         claims={owner: _decode_claim(claim) for owner, claim in item["claims"].items()},
+        advised=item.get("advised"),
+        watch=_decode_watch(item["watch"]) if item.get("watch") else None,
     )
 
 
@@ -193,6 +203,25 @@ def _decode_claim(claim: Mapping[str, Any]) -> Claim:
         code=claim["code"],
         message=claim["message"],
         settled=claim["settled"],
+    )
+
+
+def _decode_watch(watch: Mapping[str, Any]) -> Watch:
+    return Watch(
+        id=watch["id"],
+        stage=Stage(watch["stage"]),
+        since=_time(watch["since"]),
+        until=_time(watch["until"]),
+        reported_at=_time(watch["reported_at"]),
+        alarm=watch["alarm"],
+        well_at=_optional_time(watch["well_at"]),
+        checks=int(watch["checks"]),
+        next_at=_optional_time(watch["next_at"]),
+        tries=int(watch["tries"]),
+        told=watch["told"],
+        end=Outcome(watch["end"]) if watch["end"] else None,
+        ended_by=watch["ended_by"],
+        reason=watch["reason"],
     )
 
 

@@ -24,6 +24,13 @@ _HEADINGS = {
         "{} nodes would have been rebooted, in mode active:",
     ),
     Outcome.REBOOTED: ("1 node is being rebooted:", "{} nodes are being rebooted:"),
+    Outcome.RETRYING: (
+        "1 node could not be rebooted yet and is tried again:",
+        "{} nodes could not be rebooted yet and are tried again:",
+    ),
+    Outcome.NOT_RECOVERED: ("1 node did not recover:", "{} nodes did not recover:"),
+    Outcome.RECOVERED: ("1 node has recovered:", "{} nodes have recovered:"),
+    Outcome.SUPERSEDED: ("1 node is gone:", "{} nodes are gone:"),
 }
 
 
@@ -58,12 +65,14 @@ def mail_text(endings: Sequence[Ending], kinds: Sequence[Outcome], frame: Frame,
     where = f"HyperPod cluster {cluster}, account {frame.origin.account}, {frame.origin.region}"
     parts = [f"{where}\n{frame.now:%Y-%m-%d %H:%M:%S} UTC"]
     parts += [_section([ending for ending in endings if ending.outcome is kind], kind, longest) for kind in kinds]
-    codes = list(dict.fromkeys(ending.code for ending in endings if ending.code))
+    # A try that is made again needs nobody.
+    waiting = [ending for ending in endings if ending.outcome is not Outcome.RETRYING]
+    codes = list(dict.fromkeys(ending.code for ending in waiting if ending.code))
     if codes:
         parts += ["What usually helps:", *(f"  {code}\n{_wrapped(advice_for(code))}" for code in codes)]
         parts.append(
-            "Each node or message above that failed, was refused or could not be read is also in the dead-letter\n"
-            "queue. To try everything in that queue again:\n\n"
+            "Each node or message above that failed, did not recover, was refused or could not be read is also in\n"
+            "the dead-letter queue. To try everything in that queue again:\n\n"
             f"  {frame.redrive.command(frame.origin.region)}"
         )
     return _sendable("\n\n".join(parts) + "\n")
@@ -81,7 +90,8 @@ def _section(endings: Sequence[Ending], kind: Outcome, longest: int | None) -> s
 
 def _what_is_said(ending: Ending) -> tuple[str | None, ...]:
     trigger = ending.case.trigger
-    return ending.code, ending.reason, trigger.detail_type, trigger.reason, _recommendation(ending)
+    again = f"{ending.again_at:%H:%M:%S}" if ending.again_at else None
+    return ending.code, ending.reason, again, trigger.detail_type, trigger.reason, _recommendation(ending)
 
 
 def _recommendation(ending: Ending) -> str | None:
@@ -94,6 +104,8 @@ def _paragraph(endings: Sequence[Ending], longest: int | None) -> str:
     nodes = [each.case.node.id[:longest] if each.case.node else "(no node)" for each in endings]
     lines = [f"  {nodes[0]}  {ending.code or ''}".rstrip(), *(f"  {node}" for node in nodes[1:])]
     lines.append(_wrapped(ending.reason[:longest]))
+    if ending.again_at:
+        lines.append(f"    Tried again at {ending.again_at:%Y-%m-%d %H:%M:%S} UTC")
     if trigger.detail_type:
         why = f"Reported {_when(endings)} by {trigger.detail_type}"
         lines.append(_wrapped((f"{why}: {trigger.reason}" if trigger.reason else why)[:longest]))

@@ -1,8 +1,9 @@
 """The values that travel between reading a report, judging it, rebooting its node and saying how it ended."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 # Patterns of the API's ClusterNodeId and ClusterNodeLogicalId shapes (botocore, sagemaker 2017-07-24).
@@ -11,10 +12,11 @@ LOGICAL_ID = re.compile(r"(?=.{1,128}\Z)[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]")
 
 
 class Outcome(StrEnum):
-    """What became of one report; each report has exactly one."""
+    """What became of one report, each of which has exactly one; and, in a group of their own, how a node ended."""
 
     REBOOTED = "rebooted"
     FAILED = "failed"
+    RETRYING = "retrying"  # it failed, and is tried again by itself
     REFUSED = "refused"
     DEFERRED = "deferred"
     DUPLICATE = "duplicate"
@@ -22,6 +24,15 @@ class Outcome(StrEnum):
     CLEARED = "cleared"
     IGNORED = "ignored"
     UNREADABLE = "unreadable"
+    WAITING = "waiting"  # of a check only: it found nothing to say yet, or nothing any more
+
+    RECOVERED = "recovered"
+    NOT_RECOVERED = "not_recovered"
+    SUPERSEDED = "superseded"  # the node is gone, probably replaced
+
+
+# How a node ended that was rebooted, left to HyperPod's own repair, or to be tried again.
+ENDS = frozenset({Outcome.RECOVERED, Outcome.NOT_RECOVERED, Outcome.SUPERSEDED})
 
 
 class Result(StrEnum):
@@ -64,11 +75,15 @@ class NodeKey:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """The CloudWatch alarm behind a report; `tags` is None where the event does not carry them."""
+    """The CloudWatch alarm behind a report; `tags` is None where the event does not carry them.
+
+    With `by_series` the alarm has several series, of which one reported: its contributors are to be asked one by one.
+    """
 
     name: str
     arn: str | None = None
     tags: tuple[tuple[str, str], ...] | None = None
+    by_series: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +98,27 @@ class Trigger:
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """What makes a report one of this system's own: a delayed message that it sent itself, to look again.
+
+    `watch` is what it belongs to in the ledger, None for a muted alarm that is looked at again. `round` counts the
+    messages of the chain from 1; `due` is when this one was meant to arrive. `retry` marks a failed try's next.
+    """
+
+    watch: str | None
+    round: int
+    due: datetime
+    retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """One node reported unhealthy (or, with `healthy`, healthy again).
 
     `cluster` is the name as reported; only with `cluster_is_hyperpod` is it known not to be an EKS cluster's name.
     `instance_id` is the node's, where it was reported by its logical ID. `muted` says by what an alarm was muted or
-    suppressed. `attempt` counts from 1; `on_demand` marks what a person asked for: a request or a redriven dead
-    letter. `replay` names the archive replay that an event comes from.
+    suppressed, `muted_until` when its mute window ends. `attempt` counts from 1; `on_demand` marks what a person asked
+    for: a request or a redriven dead letter. `replay` names the archive replay that an event comes from.
     """
 
     trigger: Trigger
@@ -99,12 +128,14 @@ class Report:
     instance_id: str | None = None
     healthy: bool = False
     muted: str | None = None
+    muted_until: datetime | None = None
     replay: str | None = None
     repair_action: str | None = None
     recommendation: str | None = None
     alarm: Alarm | None = None
     attempt: int = 1
     on_demand: bool = False
+    check: Check | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +147,15 @@ class Composite:
     children: tuple[str, ...]
     healthy: bool = False
     replay: str | None = None
+    check: Check | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What reading alone decides: an event that asks for nothing, or that names no node to act on."""
+    """What reading alone decides: an event that asks for nothing, or that names no node to act on.
+
+    `postponed` is the body of a muted alarm's event that a check goes on waiting with.
+    """
 
     trigger: Trigger
     outcome: Outcome
@@ -128,6 +163,19 @@ class Settled:
     code: str | None = None
     cluster: str | None = None
     alarm: Alarm | None = None
+    muted_until: datetime | None = None
+    check: Check | None = None
+    postponed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """A muted alarm's change of state, as it came in `body`, to be looked at when the mute window ends, at `until`."""
+
+    trigger: Trigger
+    check: Check
+    until: datetime
+    body: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +226,11 @@ class Case:
         return self.message.id
 
     @property
+    def check(self) -> Check | None:
+        """What makes the case one of this system's own checks."""
+        return self.reading.check
+
+    @property
     def healthy(self) -> bool:
         """Whether all that this says is that a node is well again."""
         reading = self.reading
@@ -188,7 +241,8 @@ class Case:
 class Ending:
     """The outcome of a case; `code` and `reason` hold the API's own words where the API spoke.
 
-    `told` marks what an earlier delivery of the message has reported already.
+    `told` marks what an earlier delivery of the message has reported already, `quiet` what nobody waits to hear.
+    `again_at` is when a failed try is made again; `took` the time from the report to its reboot, or to its recovery.
     """
 
     case: Case
@@ -196,6 +250,9 @@ class Ending:
     reason: str
     code: str | None = None
     told: bool = False
+    quiet: bool = False
+    again_at: datetime | None = None
+    took: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,3 +270,8 @@ class Handling:
 
     endings: tuple[Ending, ...] = ()
     handed_back: dict[str, str] = field(default_factory=dict)
+
+    def without(self, late: Mapping[str, str]) -> "Handling":
+        """With these messages handed back, and why."""
+        arrived = tuple(ending for ending in self.endings if ending.case.message.id not in late)
+        return Handling(arrived, {**self.handed_back, **late})

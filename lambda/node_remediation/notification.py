@@ -3,8 +3,9 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from node_remediation.deadletter import attribute, iso
+from node_remediation.deadletter import attribute, iso, kind
 from node_remediation.mail import Frame, mail_text
 from node_remediation.model import Ending, IdKind, Outcome
 
@@ -15,7 +16,18 @@ _LONGEST_SUBJECT = 99
 
 _LISTS = ("Failed", "FailedNodeLogicalIds", "Refused", "Rebooted", "Observed", "Recovered")
 # The most pressing kind names a message that has several.
-_KINDS = (Outcome.FAILED, Outcome.REFUSED, Outcome.UNREADABLE, Outcome.OBSERVED, Outcome.REBOOTED)
+_KINDS = (
+    Outcome.FAILED,
+    Outcome.NOT_RECOVERED,
+    Outcome.REFUSED,
+    Outcome.UNREADABLE,
+    Outcome.RETRYING,
+    Outcome.OBSERVED,
+    Outcome.REBOOTED,
+    Outcome.SUPERSEDED,
+    Outcome.RECOVERED,
+)
+_FAILURES = (Outcome.FAILED, Outcome.NOT_RECOVERED, Outcome.RETRYING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +72,7 @@ def _compose(endings: Sequence[Ending], frame: Frame, *, longest: int | None) ->
         json=json.dumps(_machine_body(endings, frame, longest)),
         text=mail_text(endings, kinds, frame, longest=longest),
         cluster=attribute(cluster or "unknown"),
-        kind=kinds[0].value,
+        kind=kind(kinds[0]),
         error_codes=tuple(dict.fromkeys(ending.code for ending in endings if ending.code)),
     )
 
@@ -69,6 +81,8 @@ def _machine_body(endings: Sequence[Ending], frame: Frame, longest: int | None) 
     lists: dict[str, list[dict[str, str]]] = {name: [] for name in _LISTS}
     for ending in endings:
         lists.setdefault(_list_of(ending), []).append(_entry(ending, longest))
+        if ending.again_at:
+            lists.setdefault("Retrying", []).append(_retry(ending, ending.again_at, longest))
     cluster = endings[0].case.cluster
     return {
         "ClusterName": cluster and cluster[:longest],
@@ -80,7 +94,7 @@ def _machine_body(endings: Sequence[Ending], frame: Frame, longest: int | None) 
 
 
 def _list_of(ending: Ending) -> str:
-    if ending.outcome is Outcome.FAILED:
+    if ending.outcome in _FAILURES:
         node = ending.case.node
         return "FailedNodeLogicalIds" if node and node.kind is IdKind.LOGICAL_ID else "Failed"
     return ending.outcome.value.capitalize()
@@ -95,6 +109,15 @@ def _entry(ending: Ending, longest: int | None) -> dict[str, str]:
     return entry | {"Message": ending.reason[:longest]}
 
 
+def _retry(ending: Ending, again_at: datetime, longest: int | None) -> dict[str, str]:
+    """When a failed node is tried again; the failure itself is listed with the others."""
+    node = ending.case.node
+    return ({node.kind.value: node.id[:longest]} if node else {}) | {
+        "ErrorCode": ending.code or "",
+        "NextAttempt": iso(again_at),
+    }
+
+
 def _subject(endings: Sequence[Ending], kinds: Sequence[Outcome], cluster: str | None) -> str:
     counts = [(kind, sum(ending.outcome is kind for ending in endings)) for kind in kinds]
     words = {
@@ -103,6 +126,10 @@ def _subject(endings: Sequence[Ending], kinds: Sequence[Outcome], cluster: str |
         Outcome.UNREADABLE: "unreadable",
         Outcome.OBSERVED: "observed",
         Outcome.REBOOTED: "rebooting",
+        Outcome.RETRYING: "to be tried again",
+        Outcome.NOT_RECOVERED: "not recovered",
+        Outcome.RECOVERED: "recovered",
+        Outcome.SUPERSEDED: "replaced",
     }
     summary = ", ".join(f"{count} {words[kind]}" for kind, count in counts)
     name = (cluster or "cluster unknown").encode("ascii", "replace").decode()

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Self
 
-from node_remediation.model import NodeKey, Result
+from node_remediation.model import NodeKey, Outcome, Result
 from node_remediation.settings import LEDGER_RETENTION
 
 # A claim that was reported is remembered for longer than a message can come again after it.
@@ -28,12 +29,55 @@ class Claim:
     settled: bool = False
 
 
+class Stage(StrEnum):
+    """What a watched node is waited for after."""
+
+    REBOOTED = "rebooted"  # or perhaps rebooted
+    REPAIRING = "repairing"  # HyperPod said that it repairs the node itself
+    RETRYING = "retrying"  # the API said no, and is to be asked again
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How a node ends is waited for, by checks: from `since` on signs of health count, `until` is the time-out.
+
+    `id` is the message ID of the report that it began with, `reported_at` that report's time. `alarm` has to be OK
+    again, if an alarm asked for the reboot; `well_at` is the latest such sign. `checks` is the round of the latest
+    check that was sent, `next_at` when it is due, `tries` how many tries failed. `told` marks that people know of the
+    reboot. `end`, once decided, was decided by the message `ended_by`, which is to report it.
+    """
+
+    id: str
+    stage: Stage
+    since: datetime
+    until: datetime
+    reported_at: datetime
+    alarm: str | None = None
+    well_at: datetime | None = None
+    checks: int = 0
+    next_at: datetime | None = None
+    tries: int = 0
+    told: bool = False
+    end: Outcome | None = None
+    ended_by: str | None = None
+    reason: str = ""
+
+    def is_open(self, now: datetime) -> bool:
+        """Whether a check is still going to say how the node ended."""
+        return self.end is None and now < self.until
+
+    def heeds(self, alarm: str | None) -> bool:
+        """Whether a report of health by this alarm (None: by HyperPod) is a sign of what is waited for."""
+        return self.stage is not Stage.REBOOTED or self.alarm in (None, alarm)
+
+
 @dataclass(frozen=True, slots=True)
 class NodeRecord:
     """One node: when it was rebooted (or may have been), last reported, and what is going on with it.
 
-    `claims` is by owner. `told` has the time at which people were last told each code. `version` counts writes; 0 is a
-    record that was never written.
+    `claims` is by owner. `told` has the time at which people were last told each code. `advised` is the RepairAction
+    that HyperPod last named, until the node is well or rebooted. `version` counts writes; 0 is a record that was never
+    written.
     """
 
     key: NodeKey
@@ -44,16 +88,28 @@ class NodeRecord:
     repairing_until: datetime | None = None
     told: Mapping[str, datetime] = field(default_factory=lambda: MappingProxyType({}))
     claims: Mapping[str, Claim] = field(default_factory=lambda: MappingProxyType({}))
+    advised: str | None = None
+    watch: Watch | None = None
 
-    def seen(self, *, healthy: bool, time: datetime) -> Self:
-        """With the time of a report, if it is the latest of its kind."""
-        if healthy:
-            return replace(self, healthy_at=max(time, self.healthy_at or time))
-        return replace(self, unhealthy_at=max(time, self.unhealthy_at or time))
+    def seen(self, *, healthy: bool, time: datetime, alarm: str | None = None, advised: str | None = None) -> Self:
+        """With what a report says, if it is the latest of its kind: by which alarm, or with which RepairAction."""
+        if not healthy:
+            advised = advised or self.advised
+            return replace(self, unhealthy_at=max(time, self.unhealthy_at or time), advised=advised)
+        well = replace(self, healthy_at=max(time, self.healthy_at or time), advised=None)
+        watch = self.watch
+        if watch is None or not watch.heeds(alarm):
+            return well
+        return replace(well, watch=replace(watch, well_at=max(time, watch.well_at or time)))
+
+    def watching(self, watch: Watch | None) -> Self:
+        """With another watch, or none."""
+        return replace(self, watch=watch)
 
     def claimed(self, owner: str, *, at: datetime, lease_until: datetime) -> Self:
         """Held by a report that is about to call; it counts as rebooted from now on."""
-        return replace(self, reboots=(*self.reboots, at), claims={**self.claims, owner: Claim(at, lease_until)})
+        claims = {**self.claims, owner: Claim(at, lease_until)}
+        return replace(self, reboots=(*self.reboots, at), claims=claims, advised=None)
 
     def answered(self, owner: str, result: Result, *, code: str | None = None, message: str = "") -> Self:
         """With what the call came to; a node that was not rebooted does not count as rebooted."""

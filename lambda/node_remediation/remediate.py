@@ -1,4 +1,4 @@
-"""The order of the steps: read, resolve, resume, judge, claim, call, record, report, settle, hand back.
+"""The order of the steps: read, resolve, resume, follow, judge, claim, call, record, end, report, send on, settle.
 
 Nothing else knows it.
 """
@@ -8,18 +8,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from node_remediation import codes, events
+from node_remediation import codes
 from node_remediation.claims import Claimant
 from node_remediation.cluster import Clusters, Facts
-from node_remediation.events.fields import UnreadableEventError
-from node_remediation.guard import Situation, judge, needs_facts, remember
+from node_remediation.guard import Situation, judge, needs_facts, with_report
 from node_remediation.intake import Intake
-from node_remediation.ledger import MOST_WRITTEN, Ledger
+from node_remediation.ledger import Ledger
 from node_remediation.lookup import LookupFailedError
 from node_remediation.mode import Mode
 from node_remediation.model import (
     Case,
-    Composite,
     Ending,
     Handling,
     Message,
@@ -27,23 +25,23 @@ from node_remediation.model import (
     Outcome,
     Report,
     Settled,
-    Trigger,
     TryAgain,
 )
-from node_remediation.record import Book, NodeRecord
+from node_remediation.reading import Reader
+from node_remediation.record import Book
 from node_remediation.report import Reporter
-from node_remediation.resolve import Resolved, Resolver, failed, give_up
-from node_remediation.resume import resume, settle
+from node_remediation.resolve import Resolver, failed, give_up
+from node_remediation.resume import resume
 from node_remediation.settings import MAX_RECEIVES, Settings
+from node_remediation.settling import Settler
 from node_remediation.steps import OnStep, Step, unwatched
 from node_remediation.telemetry import Telemetry
+from node_remediation.watching import Followed, Watcher
 
 # No call starts with less than this left: one may take 10 s, and the dead-letter queue and the topic want their share.
 CALL_RESERVE = 25.0  # seconds
-_LATE = "the function ran out of time before the call"
-# How often reports are judged again because another invocation claimed first, and how often settling is tried.
+# How often reports are judged again because another invocation claimed first.
 _JUDGEMENTS = 12
-_SETTLE_TRIES = 8
 
 
 @dataclass(slots=True)
@@ -56,6 +54,7 @@ class _Batch:
     results: list[Ending | TryAgain] = field(default_factory=list)
     nodes_per_call: list[tuple[str, int]] = field(default_factory=list)
     lost: set[NodeKey] = field(default_factory=set)
+    followed: Followed = field(default_factory=Followed)
 
     def may_call(self) -> bool:
         return self.seconds_left() > CALL_RESERVE
@@ -73,6 +72,7 @@ class Remediator:
         mode: Mode,
         ledger: Ledger,
         claimant: Claimant,
+        watcher: Watcher,
         reporter: Reporter,
         intake: Intake,
         telemetry: Telemetry,
@@ -81,11 +81,13 @@ class Remediator:
         on_step: OnStep = unwatched,
     ) -> None:
         self._settings = settings
-        self._resolver = resolver
+        self._reader = Reader(settings=settings, resolver=resolver, clock=clock)
         self._clusters = clusters
         self._mode = mode
         self._ledger = ledger
+        self._settler = Settler(ledger=ledger, clock=clock, sleep=sleep)
         self._claimant = claimant
+        self._watcher = watcher
         self._reporter = reporter
         self._intake = intake
         self._telemetry = telemetry
@@ -96,10 +98,11 @@ class Remediator:
     def handle(self, messages: Sequence[Message], *, seconds_left: Callable[[], float]) -> Handling:
         """Bring every message to its outcomes or hand it back; `seconds_left` counts down to the deadline."""
         batch = _Batch(seconds_left)
-        cases = self._resume(self._load(self._read(messages, batch), batch), batch)
+        cases = self._follow(self._resume(self._load(self._read(messages, batch), batch), batch), batch)
         situation = self._learn(cases, batch)
         self._judge_and_reboot(cases, situation, batch)
-        handling = self._settle(self._report(sort_out(batch.results)), situation)
+        self._end(batch)
+        handling = self._send_on(self._report(self._sort_out(batch)), situation)
         trouble = self._intake.come_again([message for message in messages if message.id in handling.handed_back])
         self._telemetry.record(handling, nodes_per_call=batch.nodes_per_call, now=self._clock(), trouble=trouble)
         self._on_step(Step.ACKNOWLEDGE)
@@ -108,7 +111,7 @@ class Remediator:
     def _read(self, messages: Sequence[Message], batch: _Batch) -> list[Case]:
         """The reports in the messages, complete; what is over or must wait is among the results."""
         cases = []
-        for part in (part for message in messages for part in self._read_one(message, batch)):
+        for part in self._reader.read(messages, may_call=batch.may_call):
             if not isinstance(part, Case):
                 batch.results.append(part)
             elif isinstance(part.reading, Settled):
@@ -116,28 +119,6 @@ class Remediator:
             else:
                 cases.append(part)
         return cases
-
-    def _read_one(self, message: Message, batch: _Batch) -> list[Resolved]:
-        try:
-            readings = events.read(message.body, message_id=message.id, sent=message.sent)
-        except UnreadableEventError as error:
-            return [_unreadable(message, str(error))]
-        resolved: list[Resolved] = []
-        for reading in readings:
-            asking = self._without_unwatched(reading)
-            if batch.may_call() or isinstance(asking, Settled):
-                resolved += self._resolver.resolve(message, asking)
-            else:
-                resolved.append(TryAgain(Case(message, _placeholder(asking)), codes.DEADLINE_EXCEEDED, _LATE))
-        return resolved
-
-    def _without_unwatched(self, reading: events.Reading) -> events.Reading:
-        """A topic or a direct action may bring alarms that nobody asked this system to act on."""
-        alarm = reading.alarm
-        if alarm is None or self._settings.watches(alarm.name):
-            return reading
-        reason = f"alarm {alarm.name} matches none of the setting alarm_name_prefixes"
-        return Settled(reading.trigger, Outcome.IGNORED, reason, alarm=alarm)
 
     def _load(self, cases: list[Case], batch: _Batch) -> list[Case]:
         """What the ledger knows of the nodes, and now also when they were reported."""
@@ -165,6 +146,12 @@ class Remediator:
                 batch.lost.add(key)
         return fresh
 
+    def _follow(self, cases: list[Case], batch: _Batch) -> list[Case]:
+        """What is no check, and the checks that are to be judged; the others are decided."""
+        batch.followed = self._watcher.follow(cases, batch.book, may_call=batch.may_call)
+        batch.results += batch.followed.results
+        return batch.followed.to_judge
+
     def _learn(self, cases: list[Case], batch: _Batch) -> Situation:
         """The mode and the facts of the clusters whose reports need them; cases without are taken out of `cases`."""
         situation = Situation(self._settings, "active", self._clock(), batch.book, batch.facts)
@@ -191,7 +178,7 @@ class Remediator:
         """Judge, and reboot what may be; where another invocation claimed first, judge again by the new ledger."""
         for tried in range(_JUDGEMENTS):
             plan = judge(cases, situation)
-            batch.results += plan.endings
+            batch.results += [self._watcher.judged(ending, batch.book, batch.followed) for ending in plan.endings]
             cases = []
             for cluster, planned in plan.reboots.items():
                 turn = self._claimant.reboot(
@@ -208,6 +195,19 @@ class Remediator:
         busy = "other invocations kept writing the same cluster's budget"
         batch.results += [TryAgain(case, codes.LEDGER_BUSY, busy) for case in cases]
 
+    def _end(self, batch: _Batch) -> None:
+        """Write down how watched nodes ended, before anybody is told."""
+        self._on_step(Step.END)
+        endings = [result for result in batch.results if isinstance(result, Ending) and result.case.key]
+        cleared = [ending.case for ending in endings if ending.outcome is Outcome.CLEARED]
+        batch.results = self._watcher.end(batch.results, cleared, batch.book, batch.followed)
+
+    def _sort_out(self, batch: _Batch) -> Handling:
+        """What is over, with the failed tries that are made again among it; and what is handed back."""
+        handling = sort_out(batch.results)
+        endings = tuple(self._watcher.retried(ending, batch.book) for ending in handling.endings)
+        return replace(handling, endings=endings)
+
     def _report(self, handling: Handling) -> Handling:
         """The dead-letter queue first, then the topic; what did not arrive in both comes again with its message."""
         news = [ending for ending in handling.endings if not ending.told]
@@ -215,74 +215,26 @@ class Remediator:
         missed = self._reporter.send_letters(news)
         self._on_step(Step.PUBLISH)
         missed |= self._reporter.publish([ending for ending in news if ending not in missed])
-        return _without(handling, {ending.case.message.id: why for ending, why in missed.items()})
+        return handling.without({ending.case.message.id: why for ending, why in missed.items()})
 
-    def _settle(self, handling: Handling, situation: Situation) -> Handling:
-        """Write down what was reported; what could not be written comes again with its message, if it still may."""
+    def _send_on(self, handling: Handling, situation: Situation) -> Handling:
+        """The next checks, and only then a note in the ledger that they are under way; else the message comes again."""
+        self._on_step(Step.SEND_ON)
+        sent, late = self._watcher.send_on(handling.endings, situation.book)
         self._on_step(Step.SETTLE)
-        unwritten: dict[str, str] = {}
-        ended = [ending for ending in handling.endings if ending.case.key]
-        keys = list(dict.fromkeys(_key(ending.case) for ending in ended))
-        for start in range(0, len(keys), MOST_WRITTEN):
-            part = set(keys[start : start + MOST_WRITTEN])
-            endings = [ending for ending in ended if _key(ending.case) in part]
-            why = self._settle_part(endings, situation)
-            if why:
-                late = (ending.case.message for ending in endings)
-                unwritten |= {message.id: why for message in late if message.receives < MAX_RECEIVES}
-        return _without(handling, unwritten)
-
-    def _settle_part(self, endings: Sequence[Ending], situation: Situation) -> str | None:
-        """Write at most 100 nodes' records; returns why that could not be done."""
-        keys, book = {_key(ending.case) for ending in endings}, situation.book
-        try:
-            for tried in range(_SETTLE_TRIES):
-                before = book if tried == 0 else self._ledger.load(keys, ())
-                records = [record for key in keys if (record := _settled(key, before, endings, situation))]
-                if not records or self._ledger.save(records, now=self._clock()):
-                    return None
-                self._sleep(random.uniform(0, 0.02 * 2**tried))  # noqa: S311  jitter, not cryptography
-        except LookupFailedError as error:
-            # A final no would be one at each delivery, and each would tell people again.
-            return str(error) if error.error.passing else None
-        return f"{codes.LEDGER_BUSY}: what was reported could not be written down"
-
-
-def _settled(key: NodeKey, book: Book, endings: Sequence[Ending], situation: Situation) -> NodeRecord:
-    record = book.node(key)
-    for ending in endings:
-        if _key(ending.case) == key:
-            record = remember(settle(record, ending, situation.now), ending, situation)
-    return record
+        return self._settler.settle(handling.without(late), situation, sent)
 
 
 def _note(cases: Iterable[Case], book: Book) -> None:
     """Let the records know of the reports, so that each is judged knowing of all."""
     for case in cases:
-        book.put(book.node(_key(case)).seen(healthy=case.healthy, time=case.trigger.time))
+        if isinstance(case.reading, Report) and case.check is None:
+            book.put(with_report(book.node(_key(case)), case.reading))
 
 
 def _key(case: Case) -> NodeKey:
     assert case.key  # noqa: S101  settled cases, which have none, are over
     return case.key
-
-
-def _unreadable(message: Message, why: str) -> Ending:
-    trigger = Trigger("", "", message.id, message.sent)
-    return Ending(Case(message, Settled(trigger, Outcome.UNREADABLE, why)), Outcome.UNREADABLE, why, codes.UNREADABLE)
-
-
-def _placeholder(reading: Report | Composite) -> Report | Settled:
-    if isinstance(reading, Report):
-        return reading
-    outcome = Outcome.CLEARED if reading.healthy else Outcome.FAILED
-    return Settled(reading.trigger, outcome, _LATE, alarm=reading.alarm)
-
-
-def _without(handling: Handling, late: dict[str, str]) -> Handling:
-    """The handling with these messages handed back."""
-    arrived = tuple(ending for ending in handling.endings if ending.case.message.id not in late)
-    return Handling(arrived, handling.handed_back | late)
 
 
 def sort_out(results: Sequence[Ending | TryAgain]) -> Handling:

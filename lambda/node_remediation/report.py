@@ -100,7 +100,9 @@ class QueueAndTopicReporter:
     def _is_published(self, ending: Ending) -> bool:
         if ending.outcome is Outcome.REBOOTED:
             return self._notify_rebooted
-        return is_reported(ending) or ending.outcome is Outcome.OBSERVED
+        if ending.outcome in (Outcome.RECOVERED, Outcome.SUPERSEDED):
+            return not ending.quiet
+        return is_reported(ending) or ending.outcome in (Outcome.OBSERVED, Outcome.RETRYING)
 
     def _notifications(self, endings: Sequence[Ending]) -> list[tuple[Notification, Sequence[Ending]]]:
         return notify(endings, Frame(self._clock(), self._to.origin, self._to.redrive))

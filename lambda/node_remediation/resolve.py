@@ -45,8 +45,8 @@ class Resolver:
 
     def _complete(self, case: Case) -> Resolved:
         reading = case.reading
-        if isinstance(reading, Settled) or reading.muted:
-            return case
+        if isinstance(reading, Settled) or reading.muted or (reading.check and reading.check.watch):
+            return case  # a check has been completed before
         try:
             cluster = self._cluster(reading)
             instance = self._instance(cluster, reading)
@@ -119,6 +119,7 @@ class Resolver:
             cluster_is_hyperpod=cluster.hyperpod,
             healthy=composite.healthy,
             replay=composite.replay,
+            check=composite.check,
             alarm=Alarm(name, alarm.get("AlarmArn")),
         )
 
@@ -132,6 +133,9 @@ def failed(case: Case, error: LookupFailedError) -> Ending | TryAgain:
 
 def give_up(case: Case, code: str, reason: str) -> Ending:
     """The end of a case that cannot be carried on with; what only says that a node is well fails nobody."""
+    if case.check and case.check.watch and not case.check.retry:
+        lost = f"how the node ended could not be found out: {code}: {reason}"
+        return Ending(case, Outcome.NOT_RECOVERED, lost, codes.NOT_RECOVERED)
     if case.healthy:
         return Ending(case, Outcome.CLEARED, f"reported healthy; more could not be found out: {code}: {reason}")
     return Ending(case, Outcome.FAILED, reason, code)

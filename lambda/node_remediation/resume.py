@@ -1,6 +1,6 @@
 """What an earlier delivery left behind: a message that comes again carries on where the last one stopped. Pure."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from node_remediation import codes
 from node_remediation.model import Case, Ending, Outcome, Result, TryAgain
@@ -24,16 +24,17 @@ def resume(case: Case, record: NodeRecord, now: datetime) -> Ending | TryAgain |
 
 def _carry_on(case: Case, claim: Claim, now: datetime) -> Ending | TryAgain:
     if claim.result is not None:
-        return conclude(case, claim.result, claim.code, claim.message, told=claim.settled)
+        return conclude(case, claim.result, claim.code, claim.message, at=claim.at, told=claim.settled)
     if claim.lease_until > now:
         return TryAgain(case, codes.IN_PROGRESS, "an earlier delivery of the same message is still at work")
     return Ending(case, Outcome.FAILED, _LOST, codes.OUTCOME_UNKNOWN)
 
 
-def conclude(case: Case, result: Result, code: str | None, message: str, *, told: bool = False) -> Ending:
-    """What a call's answer means for the report that it was made for."""
+def conclude(case: Case, result: Result, code: str | None, message: str, *, at: datetime, told: bool = False) -> Ending:
+    """What the answer to a call, claimed at `at`, means for the report that it was made for."""
     if result is Result.REBOOTED:
-        return Ending(case, Outcome.REBOOTED, "SageMaker started the reboot", told=told)
+        took = max(at - case.trigger.time, timedelta(0))
+        return Ending(case, Outcome.REBOOTED, "SageMaker started the reboot", told=told, took=took)
     return Ending(case, Outcome.FAILED, message, code, told=told)
 
 

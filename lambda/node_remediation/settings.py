@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
+from math import ceil
 from typing import Any, Generic, Self, TypeVar
 
 MAX_RECEIVES = 5
@@ -15,6 +16,10 @@ FUNCTION_TIMEOUT = timedelta(seconds=60)
 METRICS_NAMESPACE = "HyperPodNodeRemediation"
 # After how long without a write the ledger forgets an item by itself.
 LEDGER_RETENTION = timedelta(hours=168)
+# A check is a message that this system sends to itself: Lambda stops a chain of these after about 16 rounds, and SQS
+# delays a message by at most 15 minutes.
+MOST_ROUNDS = 10
+LONGEST_DELAY = timedelta(minutes=15)
 MODES = ("active", "observe", "paused")
 ENVIRONMENT_VARIABLE = "REMEDIATION_SETTINGS"
 
@@ -167,6 +172,7 @@ _EMAILS = _list_of(_text(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+"), "e-mail addresses")
 _GROUPS = _list_of(_text(r"[A-Za-z0-9*-]{1,63}"), 'instance group names, "*" standing for any part')
 # A longer window would be cut short by what the ledger forgets.
 _WINDOW = _duration("1s", in_words(LEDGER_RETENTION))
+_CHECKED = _duration("1s", in_words(MOST_ROUNDS * LONGEST_DELAY))
 _FLAG = Kind(_true_or_false, "true or false")
 _TAG = _optional(Kind(_read_tag, 'a tag as "key=value"', lambda tag: f"{tag.key}={tag.value}"))
 
@@ -208,6 +214,11 @@ class Settings:
         ["*controller*", "*head*", "*login*"], _GROUPS, "instance groups whose nodes are never rebooted"
     )
 
+    verify_after: timedelta = _setting("15m", _CHECKED, "how long after a reboot it is first checked")  # noqa: RUF009
+    verify_timeout: timedelta = _setting("45m", _CHECKED, "when a node has not come back")  # noqa: RUF009
+    retry_attempts: int = _setting(0, _whole(0, MOST_ROUNDS - 1), "how often a node that was busy is tried again")
+    retry_delay: timedelta = _setting("2m", _duration("1s", "15m"), "wait before the first of these, then doubling")  # noqa: RUF009
+
     def __post_init__(self) -> None:
         if self.batch_size > 10 and self.batch_window < timedelta(seconds=1):  # noqa: PLR2004  # Lambda's own limit
             raise SettingsError("batch_window", 'takes at least "1s" when batch_size is over 10')
@@ -217,6 +228,24 @@ class Settings:
             if self.cooldown > window:
                 most, given = in_words(window), in_words(self.cooldown)
                 raise SettingsError("cooldown", f'takes at most {name}, which is "{most}", not "{given}"')
+        self._check_rounds()
+
+    def _check_rounds(self) -> None:
+        """What the rounds of a chain of checks cannot reach is refused here, not found out at night."""
+        after, timeout = in_words(self.verify_after), in_words(self.verify_timeout)
+        if self.verify_after > self.verify_timeout:
+            raise SettingsError("verify_after", f'takes at most verify_timeout, which is "{timeout}", not "{after}"')
+        checks = f"checks come at most {in_words(LONGEST_DELAY)} apart and {MOST_ROUNDS} in a row"
+        if self.rounds_to_verify > MOST_ROUNDS:
+            raise SettingsError("verify_timeout", f'"{timeout}" is too long with verify_after "{after}": {checks}')
+        left = MOST_ROUNDS - self.rounds_to_verify
+        if self.retry_attempts > left:
+            raise SettingsError("retry_attempts", f'takes at most {left} with verify_after "{after}" and verify_timeout "{timeout}", not {self.retry_attempts}: {checks}')  # fmt: skip  # noqa: E501
+
+    @property
+    def rounds_to_verify(self) -> int:
+        """How many checks it takes to see a reboot to its end."""
+        return ceil(self.verify_after / LONGEST_DELAY) + ceil((self.verify_timeout - self.verify_after) / LONGEST_DELAY)
 
     @classmethod
     def from_context(cls, context: object) -> Self:

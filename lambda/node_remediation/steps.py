@@ -10,8 +10,10 @@ class Step(StrEnum):
     CLAIM = "claim"
     CALL = "call"
     RECORD = "record"
+    END = "end"
     DEAD_LETTER = "dead letter"
     PUBLISH = "publish"
+    SEND_ON = "send on"
     SETTLE = "settle"
     ACKNOWLEDGE = "acknowledge"
 

@@ -8,11 +8,12 @@ from typing import Protocol
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from node_remediation.model import Ending, Handling, Outcome
+from node_remediation.model import ENDS, Ending, Handling, Outcome
 from node_remediation.settings import METRICS_NAMESPACE
 
 _NO_CLUSTER = "unknown"
-_WARNINGS = (Outcome.FAILED, Outcome.REFUSED, Outcome.UNREADABLE)
+_WARNINGS = (Outcome.FAILED, Outcome.RETRYING, Outcome.REFUSED, Outcome.UNREADABLE, Outcome.NOT_RECOVERED)
+_TOOK = {Outcome.REBOOTED: "TimeToReboot", Outcome.RECOVERED: "TimeToRecovery"}
 
 
 class Telemetry(Protocol):
@@ -60,8 +61,10 @@ class LogsAndMetrics:
             "reason": ending.reason,
             "report_time": case.trigger.time.isoformat(),
         }
+        if case.check:
+            fields["check"] = str(case.check.round)
         log = self._logger.warning if ending.outcome in _WARNINGS else self._logger.info
-        log(f"node {ending.outcome.value}", extra=fields)
+        log(f"node {ending.outcome.value.replace('_', ' ')}", extra=fields)
 
 
 def _cluster(ending: Ending) -> str:
@@ -74,13 +77,19 @@ def _put_cluster(cluster: str, endings: Sequence[Ending], sizes: Sequence[int], 
     # Long lists first: Powertools writes every 100 values by itself, and warns where nothing is left to flush.
     for size in sizes:
         metrics.add_metric("NodesPerCall", MetricUnit.Count, size)
-    for age in _ages(endings, now):
+    reports = [ending for ending in endings if ending.outcome not in ENDS and ending.case.check is None]
+    for age in _ages(reports, now):
         metrics.add_metric("ReportAge", MetricUnit.Seconds, age)
-    if endings:
-        metrics.add_metric("Reports", MetricUnit.Count, len(endings))
-    for outcome, count in Counter(ending.outcome for ending in endings).items():
-        metrics.add_metric(outcome.value.capitalize(), MetricUnit.Count, count)
-    metrics.flush_metrics()
+    for name, seconds in _times(endings):
+        metrics.add_metric(name, MetricUnit.Seconds, seconds)
+    if reports:
+        metrics.add_metric("Reports", MetricUnit.Count, len(reports))
+    # A check that found nothing to say is no news to anybody.
+    outcomes = Counter(ending.outcome for ending in endings if ending.outcome is not Outcome.WAITING)
+    for outcome, count in outcomes.items():
+        metrics.add_metric(metric_name(outcome), MetricUnit.Count, count)
+    if reports or outcomes or sizes:
+        metrics.flush_metrics()
     codes = Counter(ending.code for ending in endings if ending.outcome is Outcome.FAILED and ending.code)
     for code, count in codes.items():
         by_code = EphemeralMetrics(namespace=METRICS_NAMESPACE)
@@ -88,6 +97,16 @@ def _put_cluster(cluster: str, endings: Sequence[Ending], sizes: Sequence[int], 
         by_code.add_dimension("ErrorCode", code)
         by_code.add_metric("FailedByCode", MetricUnit.Count, count)
         by_code.flush_metrics()
+
+
+def metric_name(outcome: Outcome) -> str:
+    """`NotRecovered` for `not_recovered`."""
+    return "".join(word.capitalize() for word in outcome.value.split("_"))
+
+
+def _times(endings: Iterable[Ending]) -> list[tuple[str, float]]:
+    timed = ((_TOOK.get(ending.outcome), ending.took) for ending in endings if not ending.told)
+    return [(name, took.total_seconds()) for name, took in timed if name and took is not None]
 
 
 def _ages(endings: Iterable[Ending], now: datetime) -> list[float]:

@@ -14,6 +14,7 @@ CLUSTER_CALLS = [
     "sagemaker:ListClusterNodes",
 ]
 INTAKE_CALLS = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"]
+ALARM_CALLS = ["cloudwatch:DescribeAlarmContributors", "cloudwatch:ListTagsForResource"]
 
 
 def _granted(template: Template) -> list[tuple[list[str], list[str], Any]]:
@@ -30,6 +31,7 @@ def test_function_may_do_exactly_what_it_does(default: Template) -> None:
     assert _granted(default) == [
         (["logs:CreateLogStream", "logs:PutLogEvents"], ["<LogsLogGroup.Arn>"], None),
         (INTAKE_CALLS, ["<QueuesIntake.Arn>"], None),
+        (["sqs:SendMessage"], ["<QueuesIntake.Arn>"], None),
         (["sqs:SendMessage"], ["<QueuesDeadLetters.Arn>"], None),
         (["sns:Publish"], ["<FailuresTopic>"], None),
         (["kms:GenerateDataKey", "kms:Decrypt"], ["<EncryptionKey.Arn>"], None),
@@ -38,7 +40,7 @@ def test_function_may_do_exactly_what_it_does(default: Template) -> None:
         (CLUSTER_CALLS, [f"arn:<AWS::Partition>:sagemaker:{HERE}:cluster/*"], None),
         (["sagemaker:ListClusters"], ["*"], None),
         (["cloudwatch:DescribeAlarms"], ["*"], None),
-        (["cloudwatch:ListTagsForResource"], [f"{ALARMS}hyperpod-*"], None),
+        (ALARM_CALLS, [f"{ALARMS}hyperpod-*"], None),
     ]
 
 
@@ -48,15 +50,15 @@ def test_function_with_a_cluster_tag_may_touch_only_clusters_so_tagged(full: Tem
     assert conditions == [{"StringEquals": {"aws:ResourceTag/team": "ml"}}]
 
 
-def test_function_reads_tags_of_alarms_with_each_prefix(full: Template) -> None:
+def test_function_reads_tags_and_contributors_of_alarms_with_each_prefix(full: Template) -> None:
     """And of no other alarm."""
-    resources = [found for actions, found, _ in _granted(full) if actions == ["cloudwatch:ListTagsForResource"]]
+    resources = [found for actions, found, _ in _granted(full) if actions == ALARM_CALLS]
     assert resources == [[f"{ALARMS}hyperpod-*", f"{ALARMS}gpu/*"]]
 
 
-def test_function_without_alarms_reads_no_tags(no_alarms: Template) -> None:
+def test_function_without_alarms_reads_neither_tags_nor_contributors(no_alarms: Template) -> None:
     """A statement without resources would be refused by IAM."""
-    assert not [each for each in _granted(no_alarms) if "cloudwatch:ListTagsForResource" in each[0]]
+    assert not [each for each in _granted(no_alarms) if set(ALARM_CALLS) & set(each[0])]
 
 
 def test_role_is_the_functions_alone_and_nothing_adds_to_it(default: Template) -> None:

@@ -8,6 +8,8 @@ from uuid import uuid4
 from local.aws import LocalAws
 from node_remediation.claims import Claimant
 from node_remediation.cluster import SageMakerClusters
+from node_remediation.deadletter import Origin
+from node_remediation.examine import Examiner
 from node_remediation.ledger import DynamoDbLedger
 from node_remediation.model import Ending, Message
 from node_remediation.reboot import SageMakerRebooter
@@ -15,6 +17,7 @@ from node_remediation.remediate import Remediator
 from node_remediation.resolve import Resolver
 from node_remediation.settings import MAX_RECEIVES, Settings
 from node_remediation.steps import unwatched
+from node_remediation.watching import Watcher
 from tests.unit.fakes import FakeAlarms, FakeIntake, FakeMode, FakeReporter, FakeTelemetry
 
 
@@ -43,7 +46,7 @@ class Invocation:
     reporter: FakeReporter = field(default_factory=FakeReporter)
 
     def __post_init__(self) -> None:
-        settings, sagemaker = Settings(), self.aws.client("sagemaker")
+        settings, sagemaker, intake = Settings(), self.aws.client("sagemaker"), FakeIntake()
         ledger = DynamoDbLedger(self.aws.client("dynamodb"), table=self.table)
         clusters = SageMakerClusters(sagemaker, protected_groups=settings.protected_instance_groups, clock=now)
         self._remediator = Remediator(
@@ -53,6 +56,7 @@ class Invocation:
             mode=FakeMode(),
             ledger=ledger,
             claimant=Claimant(
+                settings=settings,
                 ledger=ledger,
                 rebooter=SageMakerRebooter(sagemaker, sleep=time.sleep),
                 clock=now,
@@ -60,8 +64,18 @@ class Invocation:
                 sleep=time.sleep,
                 on_step=unwatched,
             ),
+            watcher=Watcher(
+                settings=settings,
+                examiner=Examiner(clusters=clusters, alarms=FakeAlarms()),
+                ledger=ledger,
+                intake=intake,
+                origin=Origin("111122223333", "us-west-2"),
+                clock=now,
+                new_id=uuid4,
+                sleep=time.sleep,
+            ),
             reporter=self.reporter,
-            intake=FakeIntake(),
+            intake=intake,
             telemetry=FakeTelemetry(),
             clock=now,
             sleep=time.sleep,

@@ -19,6 +19,7 @@ from node_remediation.claims import Claimant
 from node_remediation.cluster import Facts
 from node_remediation.codes import OUTCOME_UNKNOWN
 from node_remediation.deadletter import Origin, dead_letter, is_reported
+from node_remediation.examine import Examiner
 from node_remediation.guard import budget_limit
 from node_remediation.model import Ending, Handling, Message, NodeKey, Outcome
 from node_remediation.reboot import SageMakerRebooter
@@ -27,6 +28,7 @@ from node_remediation.remediate import Remediator
 from node_remediation.resolve import Resolver
 from node_remediation.settings import MAX_RECEIVES, Settings
 from node_remediation.steps import Step
+from node_remediation.watching import Watcher
 from tests.ledger.outside import CallFault, FakeApi, HyperPod, KilledError, Reboot, Trouble, WatchedLedger
 from tests.unit.fakes import (
     NOW,
@@ -53,6 +55,7 @@ FACTS = {
 }
 KEYS = [NodeKey(cluster, node) for cluster, nodes in NODES.items() for node in nodes]
 CODES = ("InstanceIdInUse", "InternalServerError")
+ORIGIN = Origin("111122223333", "us-west-2")
 # The queue hides a received message for minutes, so one that was received comes again long before this.
 _COMES_AGAIN_WITHIN = timedelta(minutes=30)
 _FUNCTION_LASTS = timedelta(seconds=60)
@@ -322,7 +325,7 @@ class Machine(RuleBasedStateMachine):
         return handling
 
     def _remediator(self, api: FakeApi, ledger: WatchedLedger) -> Remediator:
-        clusters = FakeClusters(facts_of=FACTS, instances=LOGICAL)
+        clusters, intake = FakeClusters(facts_of=FACTS, instances=LOGICAL), FakeIntake()
         return Remediator(
             settings=self.limits,
             resolver=Resolver(settings=self.limits, clusters=clusters, alarms=FakeAlarms()),
@@ -330,6 +333,7 @@ class Machine(RuleBasedStateMachine):
             mode=self.mode,
             ledger=ledger,
             claimant=Claimant(
+                settings=self.limits,
                 ledger=ledger,
                 rebooter=SageMakerRebooter(api, sleep=lambda _: None),  # type: ignore[arg-type]  # of its one method
                 clock=lambda: self.now,
@@ -337,8 +341,18 @@ class Machine(RuleBasedStateMachine):
                 sleep=lambda _: None,
                 on_step=ledger.on_step,
             ),
+            watcher=Watcher(
+                settings=self.limits,
+                examiner=Examiner(clusters=clusters, alarms=FakeAlarms()),
+                ledger=ledger,
+                intake=intake,
+                origin=ORIGIN,
+                clock=lambda: self.now,
+                new_id=lambda: UUID(int=next(self._serial)),
+                sleep=lambda _: None,
+            ),
             reporter=self.reporter,
-            intake=FakeIntake(),
+            intake=intake,
             telemetry=self.telemetry,
             clock=lambda: self.now,
             sleep=lambda _: None,
@@ -368,9 +382,8 @@ class Machine(RuleBasedStateMachine):
 
     def _take_reports(self) -> None:
         """Note what the dead-letter queue and the topic got."""
-        origin = Origin("111122223333", "us-west-2")
         for ending in filter(is_reported, self.reporter.letters):
-            letter = dead_letter(ending, letter_id=UUID(int=next(self._serial)), now=self.now, origin=origin)
+            letter = dead_letter(ending, letter_id=UUID(int=next(self._serial)), now=self.now, origin=ORIGIN)
             self.dead.append((letter.body, letter.attributes["Kind"]))
         self.said += [(self.now, ending) for handling in self.telemetry.handlings for ending in handling.endings]
         self.telemetry.handlings = []

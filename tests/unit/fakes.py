@@ -7,11 +7,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from node_remediation.awserrors import CallError, Meaning
 from node_remediation.claims import Claimant
-from node_remediation.cluster import Facts
-from node_remediation.deadletter import is_reported
+from node_remediation.cluster import Facts, NodeState
+from node_remediation.deadletter import Origin, is_reported
+from node_remediation.examine import Examiner
+from node_remediation.intake import Delayed
 from node_remediation.lookup import LookupFailedError
 from node_remediation.model import (
     Case,
@@ -33,6 +36,7 @@ from node_remediation.remediate import Remediator
 from node_remediation.resolve import Resolver
 from node_remediation.settings import Settings
 from node_remediation.steps import Step, unwatched
+from node_remediation.watching import Watcher
 
 NOW = datetime(2026, 11, 23, 2, 14, 7, tzinfo=UTC)
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -126,8 +130,19 @@ class FakeClusters:
             raise LookupFailedError(self.facts_error)
         return self.facts_of.get(name, Facts(nodes=1_000))
 
+    states: dict[str, NodeState | None] = field(default_factory=dict)
+    nodes_asked: list[str] = field(default_factory=list)
+    node_error: CallError | None = None
+
     def instance_id(self, cluster: str, logical_id: str) -> str | None:
         return self.instances.get(logical_id)
+
+    def node(self, cluster: str, node: Node) -> NodeState | None:
+        """A node is Running unless `states` has another state of it, or None: it is gone."""
+        self.nodes_asked.append(node.id)
+        if self.node_error:
+            raise LookupFailedError(self.node_error)
+        return self.states.get(node.id, NodeState("Running"))
 
 
 @dataclass
@@ -138,6 +153,13 @@ class FakeAlarms:
     tags_of: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     error: CallError | None = None
     asked: list[object] = field(default_factory=list)
+    series: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict)
+
+    def contributors(self, name: str) -> list[Mapping[str, str]]:
+        self.asked.append(f"contributors of {name}")
+        if self.error:
+            raise LookupFailedError(self.error)
+        return list(self.series.get(name, ()))
 
     def describe(self, names: Sequence[str]) -> list[Mapping[str, Any]]:
         self.asked.append(list(names))
@@ -239,9 +261,17 @@ class FakeLedger:
 
 @dataclass
 class FakeIntake:
-    """Keeps which messages come again."""
+    """Keeps which messages come again, and the checks that were sent with their delays; `down` takes no check."""
 
     again: list[str] = field(default_factory=list)
+    checks: list[Delayed] = field(default_factory=list)
+    down: bool = False
+
+    def send(self, checks: Sequence[Delayed]) -> dict[int, str]:
+        if self.down:
+            return {index: "intake queue: down" for index in range(len(checks))}
+        self.checks += checks
+        return {}
 
     def come_again(self, messages: Sequence[Message]) -> str | None:
         self.again += [each.id for each in messages]
@@ -279,6 +309,7 @@ class World:
     now: datetime = NOW + timedelta(seconds=30)
     on_step: Callable[[Step], None] = unwatched
     ids: Iterator[int] = field(default_factory=count)
+    jitter: float = 0.0
 
     def handle(self, *messages: Message) -> Handling:
         clock = lambda: self.now  # noqa: E731
@@ -289,12 +320,24 @@ class World:
             mode=self.mode,
             ledger=self.ledger,
             claimant=Claimant(
+                settings=self.settings,
                 ledger=self.ledger,
                 rebooter=self.rebooter,
                 clock=clock,
                 new_id=lambda: f"call-{next(self.ids)}",
                 sleep=lambda _: None,
                 on_step=self.on_step,
+            ),
+            watcher=Watcher(
+                settings=self.settings,
+                examiner=Examiner(clusters=self.clusters, alarms=self.alarms),
+                ledger=self.ledger,
+                intake=self.intake,
+                origin=Origin("111122223333", "us-west-2"),
+                clock=clock,
+                new_id=uuid4,
+                sleep=lambda _: None,
+                jitter=lambda: self.jitter,
             ),
             reporter=self.reporter,
             intake=self.intake,

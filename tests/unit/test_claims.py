@@ -12,6 +12,7 @@ from node_remediation.claims import Claimant, Round
 from node_remediation.model import Case, Ending, IdKind, Node, NodeKey, Outcome, Result, TryAgain
 from node_remediation.reboot import Answer, Answers
 from node_remediation.record import Claim, NodeRecord
+from node_remediation.settings import Settings
 from node_remediation.steps import Step
 from tests.unit.fakes import DENIED, LOST, NOW, THROTTLED, FakeLedger, FakeRebooter, case, instance_id
 
@@ -45,6 +46,7 @@ class Desk:
     def reboot(self, cases: Sequence[Case]) -> Round:
         ids = count()
         claimant = Claimant(
+            settings=Settings(),
             ledger=self.ledger,
             rebooter=self.rebooter,
             clock=lambda: NOW,

@@ -111,9 +111,9 @@ def test_refusal_that_a_redrive_brought_back_stays_away(outcome: Outcome, redriv
 
 
 @pytest.mark.parametrize("outcome", Outcome)
-def test_only_failed_refused_and_unreadable_are_dead_letters(outcome: Outcome) -> None:
+def test_only_what_a_person_must_act_on_is_a_dead_letter(outcome: Outcome) -> None:
     """The table of outcomes, its last column."""
-    expected = outcome in {Outcome.FAILED, Outcome.REFUSED, Outcome.UNREADABLE}
+    expected = outcome in {Outcome.FAILED, Outcome.NOT_RECOVERED, Outcome.REFUSED, Outcome.UNREADABLE}
     assert is_reported(ending(outcome=outcome)) is expected
 
 
@@ -157,6 +157,7 @@ def test_attributes_are_never_too_long() -> None:
         ("ClusterNotResolved", False),
         ("NodeNotResolved", False),
         ("AmbiguousNodes", False),
+        ("NotRecovered", False),
     ],
 )
 def test_retryable_is_what_another_try_may_change(code: str, retryable: bool) -> None:

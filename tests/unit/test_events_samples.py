@@ -1,6 +1,7 @@
 """What is read from each documented payload: the whole value, nothing left out."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -13,6 +14,7 @@ from tests.unit.fakes import NOW, SAMPLES, sample
 MUTED = "muted by arn:aws:cloudwatch:us-east-1:1234567890:alarm-mute-rule:testMute"
 STATE_CHANGE = "CloudWatch Alarm State Change"
 CLUSTER_EVENT = "SageMaker HyperPod Cluster Event"
+MUTED_UNTIL = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def at(*when: int) -> datetime:
@@ -36,6 +38,7 @@ EXPECTED: dict[str, Reading] = {
         outcome=Outcome.DEFERRED,
         reason=MUTED,
         alarm=alarm("ServiceAggregatedAlarm"),
+        muted_until=MUTED_UNTIL,
     ),
     "alarm-contributor": Settled(
         trigger=Trigger(
@@ -48,7 +51,8 @@ EXPECTED: dict[str, Reading] = {
         ),
         outcome=Outcome.DEFERRED,
         reason=MUTED,
-        alarm=alarm("DynamoDBInsightsAlarm"),
+        alarm=replace(alarm("DynamoDBInsightsAlarm"), by_series=True),
+        muted_until=MUTED_UNTIL,
     ),
     "alarm-direct-to-lambda": Report(
         trigger=Trigger(
@@ -72,6 +76,7 @@ EXPECTED: dict[str, Reading] = {
         ),
         node=Node(IdKind.NODE_ID, "i-12345678901234567"),
         muted=MUTED,
+        muted_until=MUTED_UNTIL,
         alarm=alarm("TotalNetworkTrafficTooHigh"),
     ),
     "alarm-single-metric": Report(
@@ -85,6 +90,7 @@ EXPECTED: dict[str, Reading] = {
         ),
         node=Node(IdKind.NODE_ID, "i-12345678901234567"),
         muted=MUTED,
+        muted_until=MUTED_UNTIL,
         alarm=alarm("ServerCpuTooHigh"),
     ),
     # Its EventTime is a year from its envelope's, so the envelope's counts.

@@ -271,7 +271,7 @@ def test_repeated_refusal_says_of_what_it_is_the_repetition() -> None:
     """The log line of a duplicate names the code and when people were told."""
     found = Scene(mode="paused", known={"told": {"Paused": ago(10)}}).judge()
     assert found
-    assert found.code is None
+    assert (found.outcome, found.code) == (DUPLICATE, "Paused")
     assert found.reason.startswith("refused for Paused already, at 2026-11-23 02:04:07 UTC: the mode is paused")
 
 

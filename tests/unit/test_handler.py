@@ -123,7 +123,7 @@ def test_only_what_is_safe_to_repeat_is_retried_by_the_sdk(handler: ModuleType, 
 
 def test_cloudwatch_client_is_made_when_it_is_needed_and_once(handler: ModuleType, environment: dict[str, str]) -> None:
     """Most invocations never ask CloudWatch."""
-    make = handler.build(environment)._resolver._alarms._client
+    make = handler.build(environment)._reader._resolver._alarms._client
     assert make.cache_info().currsize == 0
     assert make() is make()
 

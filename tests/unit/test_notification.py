@@ -143,8 +143,8 @@ What usually helps:
     The setting clusters does not name this cluster. If it should be looked after, add it and
     deploy, then redrive; else delete the message from the dead-letter queue.
 
-Each node or message above that failed, was refused or could not be read is also in the dead-letter
-queue. To try everything in that queue again:
+Each node or message above that failed, did not recover, was refused or could not be read is also in
+the dead-letter queue. To try everything in that queue again:
 
   aws sqs start-message-move-task \\
     --source-arn arn:aws:sqs:us-west-2:111122223333:dead \\

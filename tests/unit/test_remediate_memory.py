@@ -121,7 +121,7 @@ def test_node_that_reboots_do_not_help_is_refused_until_its_window_is_over() -> 
     night.sick(1)
     night.world.later(minutes=31)
     night.sick(1)
-    for expected in (("refused", "RebootLimitReached"), ("duplicate", None)):
+    for expected in (("refused", "RebootLimitReached"), ("duplicate", "RebootLimitReached")):
         night.world.later(minutes=29)
         night.world.later(minutes=2 if expected[0] == "refused" else 0)
         assert ends(night.sick(1)) == [expected]
@@ -229,7 +229,7 @@ def test_pause_refuses_once_a_cooldown_and_a_redrive_after_it_reboots() -> None:
     first = night.sick(1)
     assert ends(first) == [("refused", "Paused")]
     night.world.later(minutes=10)
-    assert ends(night.sick(1)) == [("duplicate", None)]
+    assert ends(night.sick(1)) == [("duplicate", "Paused")]
     assert ends(night.sick(2)) == [("refused", "Paused")]
     assert ends(night.well(3)) == [("cleared", None)]
     assert night.world.clusters.facts_asked == []

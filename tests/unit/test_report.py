@@ -344,10 +344,11 @@ def test_one_message_per_cluster_tells_everything_of_a_batch() -> None:
     assert (len(body["Failed"]), len(body["Refused"]), len(body["Rebooted"])) == (30, 1, 1)
 
 
-_REPORTED = ("failed", "refused", "unreadable", "observed")
+_REPORTED = ("failed", "refused", "unreadable", "not_recovered")
+_PUBLISHED = ("retrying", "observed", "recovered", "superseded")
 
 
-@pytest.mark.parametrize("outcome", [o for o in Outcome if o.value not in _REPORTED])
+@pytest.mark.parametrize("outcome", [o for o in Outcome if o.value not in (*_REPORTED, *_PUBLISHED)])
 def test_outcome_that_nobody_needs_to_know_is_not_reported(outcome: Outcome) -> None:
     """Neither queue nor topic hears of it."""
     desk = Desk()
@@ -371,6 +372,34 @@ def test_what_was_observed_is_published_and_never_a_dead_letter() -> None:
     assert desk.published[0]["Observed"] == [{"NodeId": instance_id(1), "Message": "The node is busy."}]
     assert set(desk.sns.accepted[0]["MessageAttributes"]) == {"ClusterName", "Kind"}
     assert desk.sns.accepted[0]["MessageAttributes"]["Kind"]["StringValue"] == "observed"
+
+
+@pytest.mark.parametrize("outcome", _REPORTED)
+def test_outcome_that_a_person_must_act_on_is_reported_on_both_sides(outcome: str) -> None:
+    """Queue first, then topic, and to filters a node that did not come back is a failure like any other."""
+    desk = Desk()
+    assert desk.report(ending(outcome=Outcome(outcome), code="Code")) == {}
+    assert desk.log == ["queue", "topic"]
+    kind = "failed" if outcome == "not_recovered" else outcome
+    for side in (desk.sqs, desk.sns):
+        assert side.accepted[0]["MessageAttributes"]["Kind"]["StringValue"] == kind
+
+
+@pytest.mark.parametrize("outcome", _PUBLISHED)
+def test_outcome_that_people_want_to_know_is_published_and_never_a_dead_letter(outcome: str) -> None:
+    """There is nothing to replay; filters can tell each by its Kind."""
+    desk = Desk()
+    assert desk.report(ending(outcome=Outcome(outcome), code=None)) == {}
+    assert desk.log == ["topic"]
+    assert desk.sns.accepted[0]["MessageAttributes"]["Kind"]["StringValue"] == outcome
+
+
+@pytest.mark.parametrize("outcome", [Outcome.RECOVERED, Outcome.SUPERSEDED])
+def test_end_of_what_nobody_was_told_of_is_not_published(outcome: Outcome) -> None:
+    """A night in which all went well wakes nobody."""
+    desk = Desk()
+    assert desk.report(replace(ending(outcome=outcome, code=None), quiet=True)) == {}
+    assert desk.log == []
 
 
 @pytest.mark.parametrize("side", ["queue", "topic"])

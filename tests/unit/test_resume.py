@@ -52,9 +52,10 @@ def test_own_answered_claim_ends_with_its_answer(
     claim: Claim, outcome: Outcome, code: str | None, reason: str, settled: bool
 ) -> None:
     """In the API's words; told only if it was settled. Whether the lease runs makes no difference."""
+    took = timedelta(0) if outcome is Outcome.REBOOTED else None
     for now in (NOW, LATER):
         found = resume(SICK, record(m_1=replace(claim, settled=settled)), now)
-        assert found == Ending(SICK, outcome, reason, code, told=settled)
+        assert found == Ending(SICK, outcome, reason, code, told=settled, took=took)
 
 
 def test_own_live_claim_comes_again() -> None:
@@ -160,7 +161,7 @@ def test_each_lost_claim_is_told_once_by_whoever_comes(of: dict[str, Claim]) -> 
 def test_conclusion_is_the_same_before_and_after_a_crash(result: Result) -> None:
     """What the call's delivery says of an answer is what a redelivery says of its record."""
     claim = replace(OPEN, result=result, code="C", message="words")
-    assert resume(SICK, record(m_1=claim), NOW) == conclude(SICK, result, "C", "words")
+    assert resume(SICK, record(m_1=claim), NOW) == conclude(SICK, result, "C", "words", at=NOW)
 
 
 def test_lost_owner_is_one_whose_lease_ran_out_without_an_answer() -> None:

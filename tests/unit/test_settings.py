@@ -49,6 +49,11 @@ contexts = st.fixed_dictionaries(
         "max_report_age": st.integers(1, 24).map(lambda hours: f"{hours}h"),
         "on_replacement_advised": st.sampled_from(["refuse", "reboot"]),
         "protected_instance_groups": st.lists(names.map(lambda name: f"*{name}*"), max_size=3),
+        # Within these no two contradict each other: at most 5 checks see a reboot to its end.
+        "verify_after": st.integers(1, 2_700).map(lambda seconds: f"{seconds}s"),
+        "verify_timeout": st.integers(45, 60).map(lambda minutes: f"{minutes}m"),
+        "retry_attempts": st.integers(0, 5),
+        "retry_delay": st.integers(1, 15).map(lambda minutes: f"{minutes}m"),
     },
 )
 
@@ -77,6 +82,10 @@ def test_no_context_gives_the_documented_defaults() -> None:
         "max_report_age": "60m",
         "on_replacement_advised": "refuse",
         "protected_instance_groups": ["*controller*", "*head*", "*login*"],
+        "verify_after": "15m",
+        "verify_timeout": "45m",
+        "retry_attempts": 0,
+        "retry_delay": "2m",
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aws_lambda_powertools import Logger
 
-from node_remediation.model import Ending, Handling, IdKind, Node, Outcome
+from node_remediation.model import ENDS, Check, Ending, Handling, IdKind, Node, Outcome
 from node_remediation.telemetry import LogsAndMetrics
 from tests.unit.fakes import NOW, case, ending, instance_id, settled_case
 
@@ -87,15 +87,26 @@ def test_failed_report_is_one_warning_with_all_its_fields(station: Station) -> N
     assert (line["level"], line["message"]) == ("WARNING", "node failed")
 
 
-@pytest.mark.parametrize("outcome", Outcome)
+METRICS = {outcome: outcome.value.capitalize() for outcome in Outcome} | {Outcome.NOT_RECOVERED: "NotRecovered"}
+
+
+@pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome is not Outcome.WAITING])
 def test_every_outcome_is_one_line_and_one_metric(station: Station, outcome: Outcome) -> None:
-    """Each is counted under its own name, and as a report; what needs a person is a warning."""
+    """Each is counted under its own name, and as a report unless it is an end; what needs a person is a warning."""
     station.record([ending(outcome=outcome)])
     assert [line["outcome"] for line in station.logs] == [outcome.value]
-    warns = outcome.value in ("failed", "refused", "unreadable")
+    warns = outcome.value in ("failed", "retrying", "refused", "unreadable", "not_recovered")
     assert station.logs[0]["level"] == ("WARNING" if warns else "INFO")
-    assert station.values(outcome.value.capitalize(), Cluster="ml-a") == [1]
-    assert station.values("Reports", Cluster="ml-a") == [1]
+    assert station.values(METRICS[outcome], Cluster="ml-a") == [1]
+    assert station.values("Reports", Cluster="ml-a") == ([] if outcome in ENDS else [1])
+    assert station.values("ReportAge", Cluster="ml-a") == ([] if outcome in ENDS else [30])
+
+
+def test_check_with_nothing_to_say_is_a_line_and_no_metric(station: Station) -> None:
+    """It is the one outcome that is no news: to find nothing new, round after round, would only cost."""
+    station.record([ending(case(check=Check("m-0", 2, NOW)), Outcome.WAITING, None, "nothing yet")])
+    assert [(line["message"], line["level"], line["check"]) for line in station.logs] == [("node waiting", "INFO", "2")]
+    assert station.metrics == []
 
 
 def test_what_names_no_cluster_is_counted_as_unknown(station: Station) -> None:

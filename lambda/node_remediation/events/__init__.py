@@ -12,9 +12,9 @@ from typing import Any
 
 from node_remediation.events import alarm, health, own
 from node_remediation.events.fields import Envelope, UnreadableEventError, read_time, text
-from node_remediation.model import Composite, Outcome, Report, Settled
+from node_remediation.model import Composite, Outcome, Postponed, Report, Settled
 
-Reading = Report | Composite | Settled
+Reading = Report | Composite | Settled | Postponed
 
 _Parser = Callable[[Envelope], Sequence[Reading]]
 
@@ -26,14 +26,16 @@ _PARSERS: dict[tuple[str, str], _Parser] = {
     (own.SOURCE, own.REQUESTED): own.read_request,
     (own.SOURCE, own.FAILED): own.read_dead_letter,
     (own.SOURCE, own.REFUSED): own.read_dead_letter,
+    (own.SOURCE, own.CHECK): own.read_check,
+    (own.SOURCE, own.ALARM_CHECK): own.read_alarm_check,
 }
 
 
-def read(body: str, *, message_id: str, sent: datetime) -> Sequence[Reading]:
+def read(body: str, *, message_id: str, sent: datetime, unmuted: bool = False) -> Sequence[Reading]:
     """Read one message's body into what it reports: one reading per node, or one that says why there is none.
 
-    `message_id` and `sent` stand in for an event ID and a time where the body has none of its own.
-    Raises UnreadableEventError, whose one line says what is wrong.
+    `message_id` and `sent` stand in for an event ID and a time where the body has none of its own; with `unmuted` an
+    alarm's event is read as if nothing had muted it. Raises UnreadableEventError, whose one line says what is wrong.
     """
     event = _object(body, "the body")
     envelope_id, envelope_time = message_id, sent
@@ -41,10 +43,16 @@ def read(body: str, *, message_id: str, sent: datetime) -> Sequence[Reading]:
         envelope_id = text(event, "MessageId") or message_id
         envelope_time = read_time(event.get("Timestamp")) or sent
         event = _object(event["Message"], "the SNS envelope's Message")
+    if unmuted:
+        event = {key: _without_mute(value) for key, value in event.items()}
     try:
         return _read_event(event, envelope_id, envelope_time)
     except RecursionError:
         raise UnreadableEventError("the body is nested too deeply") from None
+
+
+def _without_mute(value: Any) -> Any:
+    return {key: each for key, each in value.items() if key != "muteDetail"} if isinstance(value, dict) else value
 
 
 def _object(body: str, what: str) -> dict[str, Any]:

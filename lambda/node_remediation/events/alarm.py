@@ -45,6 +45,7 @@ class _Change:
     state: str
     series: Series
     muted: str | None
+    muted_until: datetime | None
     replay: str | None
     children: tuple[str, ...] | None
 
@@ -80,11 +81,12 @@ def read_sns_action(event: Mapping[str, Any], event_id: str, sent: datetime) -> 
     children = _arns(event, "TriggeringChildren", "Arn") if "AlarmRule" in event else None
     change = _Change(
         trigger=trigger,
-        alarm=Alarm(name, text(event, "AlarmArn")),
+        alarm=Alarm(name, text(event, "AlarmArn"), by_series=bool(attributes)),
         state=_required(event, "NewStateValue"),
         series=Series((attributes,)) if attributes else _sns_series(mapping(event, "Trigger")),
         replay=None,
         muted=None,  # a muted or suppressed alarm takes no action
+        muted_until=None,
         children=children,
     )
     return [_read_change(change)]
@@ -98,10 +100,11 @@ def _read_detail(envelope: Envelope, detail: Mapping[str, Any], arn: str | None)
         trigger=envelope.trigger(
             f"alarm {name}: {text(state, 'reason') or ''}", report_time(state.get("timestamp"), envelope.time)
         ),
-        alarm=Alarm(name, arn, _tags(detail.get("alarmTags"))),
+        alarm=Alarm(name, arn, _tags(detail.get("alarmTags")), by_series=bool(attributes)),
         state=_required(state, "value"),
         series=Series((attributes,)) if attributes else _series(configuration),
         muted=_muted(detail, state),
+        muted_until=read_time(mapping(detail, "muteDetail").get("muteWindowEnd")),
         replay=envelope.replay,
         children=_children(state) if "alarmRule" in configuration else None,
     )
@@ -126,6 +129,7 @@ def _read_change(change: _Change) -> Report | Composite | Settled:
         cluster_is_hyperpod=cluster.hyperpod,
         healthy=change.state == "OK",
         muted=change.muted,
+        muted_until=change.muted_until if change.state == "ALARM" else None,
         replay=change.replay,
         alarm=change.alarm,
     )
@@ -158,7 +162,8 @@ def refusal_text(alarm: str, code: str) -> str:
 
 
 def _settled(change: _Change, outcome: Outcome, reason: str, code: str | None = None) -> Settled:
-    return Settled(change.trigger, outcome, reason, code, alarm=change.alarm)
+    until = change.muted_until if outcome is Outcome.DEFERRED and change.state == "ALARM" else None
+    return Settled(change.trigger, outcome, reason, code, alarm=change.alarm, muted_until=until)
 
 
 def find_in_series(series: Series) -> tuple[Node, ClusterName] | str:
@@ -208,6 +213,11 @@ def _dimensions(value: object) -> dict[str, Any]:
         return value
     pairs = [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
     return {name: text(pair, "value", "Value") for pair in pairs if (name := text(pair, "name", "Name"))}
+
+
+def find_in_contributor(attributes: Mapping[str, Any]) -> Node | None:
+    """The node that one series of an alarm is about (DescribeAlarmContributors' ContributorAttributes)."""
+    return find_node(attributes)
 
 
 def _muted(detail: Mapping[str, Any], state: Mapping[str, Any]) -> str | None:
