@@ -164,7 +164,10 @@ class Claimant:
         if answer.result is Result.FAILED:
             return answered
         since = record.claims[case.owner].at
-        return answered.watching(opened(Stage.REBOOTED, case, record, since=since, now=since, settings=self._settings))
+        watch = opened(Stage.REBOOTED, case, record, since=since, now=since, settings=self._settings)
+        # A report of health may end the watch before people are told of the reboot, as they are going to be.
+        tells = answer.result is Result.UNKNOWN or self._settings.notify_rebooted
+        return answered.watching(replace(watch, told=watch.told or tells))
 
 
 def _conclude(case: Case, answer: Answer, at: datetime) -> Ending | TryAgain:

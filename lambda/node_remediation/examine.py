@@ -35,15 +35,8 @@ class Examiner:
 
     def look(self, case: Case, needs: Needs, described: Mapping[str, Mapping[str, Any]] | CallError) -> Seen:
         """What a check needs to see. Raises LookupFailedError for what may pass."""
-        seen = Seen()
-        try:
-            if needs.alarm:
-                seen = self._alarm(case, described)
-            return self._node(case, seen) if needs.node else seen
-        except LookupFailedError as error:
-            if error.error.passing:
-                raise
-            return replace(seen, trouble=str(error))
+        seen = self._alarm(case, described) if needs.alarm else Seen()
+        return self._node(case, seen) if needs.node else seen
 
     def _alarm(self, case: Case, described: Mapping[str, Mapping[str, Any]] | CallError) -> Seen:
         alarm = case.reading.alarm
@@ -54,8 +47,11 @@ class Examiner:
             return Seen()
         since = _utc(found.get("StateTransitionedTimestamp") or found.get("StateUpdatedTimestamp"))
         state = found.get("StateValue")
-        if state == "ALARM" and alarm.by_series and not self._is_contributing(case, alarm.name):
-            return Seen(alarm="OK")
+        try:
+            if state == "ALARM" and alarm.by_series and not self._is_contributing(case, alarm.name):
+                return Seen(alarm="OK")
+        except LookupFailedError as error:
+            return Seen(trouble=_for_good(error))
         return Seen(alarm=state, alarm_at=since)
 
     def _is_contributing(self, case: Case, name: str) -> bool:
@@ -70,8 +66,18 @@ class Examiner:
         assert key  # noqa: S101  which have a key
         # By its instance ID: a logical ID stays when its instance is replaced.
         node = Node(IdKind.NODE_ID, key.id) if INSTANCE_ID.fullmatch(key.id) else report.node
-        state = self._clusters.node(key.cluster, node)
+        try:
+            state = self._clusters.node(key.cluster, node)
+        except LookupFailedError as error:
+            return replace(seen, trouble=_for_good(error))
         return replace(seen, gone=True) if state is None else replace(seen, node=state)
+
+
+def _for_good(error: LookupFailedError) -> str:
+    """Why something may not be looked at. Raises what may pass."""
+    if error.error.passing:
+        raise error
+    return str(error)
 
 
 def _utc(time: datetime | None) -> datetime | None:

@@ -19,12 +19,16 @@ _SECOND = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class FollowUp:
-    """A check to send for a case: of a node with its watch, or (`until`) of a muted alarm."""
+    """A check to send for a case: of a node with its watch, or (`until`) of a muted alarm.
+
+    `opens` marks a watch that is not in the ledger yet.
+    """
 
     case: Case
     check: Check
     watch: Watch | None = None
     until: datetime | None = None
+    opens: bool = False
 
     def delay(self, now: datetime) -> int:
         """Whole seconds, as SQS takes them."""
@@ -67,7 +71,9 @@ def follow_up(ending: Ending, record: NodeRecord | None, settings: Settings, now
     if following is None or following.next_at is None:
         return None
     retry = following.stage is Stage.RETRYING
-    return FollowUp(ending.case, Check(following.id, following.checks, following.next_at, retry), following)
+    check = Check(following.id, following.checks, following.next_at, retry)
+    opens = record.watch is None or record.watch.id != following.id
+    return FollowUp(ending.case, check, following, opens=opens)
 
 
 def _watch_after(ending: Ending, record: NodeRecord, settings: Settings, now: datetime) -> Watch | None:
@@ -87,8 +93,11 @@ def _watch_after(ending: Ending, record: NodeRecord, settings: Settings, now: da
     if ending.outcome is Outcome.DEFERRED and not muted and (own_watch or not is_open):
         return opened(Stage.REPAIRING, case, record, since=case.trigger.time, now=now, settings=settings)
     if ending.outcome is Outcome.DUPLICATE and not is_open and _came_after_reboot(ending, record, settings, now):
-        return opened(Stage.REBOOTED, case, record, since=case.trigger.time, now=now, settings=settings)
-    return None
+        # Since the reboot, so that this report counts as one that came after it.
+        return opened(Stage.REBOOTED, case, record, since=max(record.reboots), now=now, settings=settings)
+    # A second reboot that the API said no to does not end the story of the first.
+    goes_on = own_watch and own_watch.stage is Stage.REBOOTED and not own_watch.end and ending.outcome is Outcome.FAILED
+    return own_watch if goes_on else None
 
 
 def _reboot_watch(case: Case, record: NodeRecord, settings: Settings, now: datetime) -> Watch | None:
@@ -166,26 +175,28 @@ def settled(record: NodeRecord, ending: Ending, follow: FollowUp | None, setting
     if watch and ending.outcome in ENDS:
         is_over = watch.ended_by == ending.case.owner or (watch.end is None and current(ending.case, record))
         return record.watching(None if is_over else watch)
-    if follow and follow.watch and _may_replace(watch, follow.watch):
-        watch = replace(follow.watch, well_at=_latest(follow.watch.well_at, watch, follow.watch.id))
-    elif watch and watch.stage is Stage.RETRYING and current(ending.case, record):
+    if follow and follow.watch and may_replace(watch, follow.watch, opens=follow.opens):
+        watch = replace(follow.watch, well_at=_latest(follow.watch, record))
+    elif watch and watch.stage is Stage.RETRYING and not watch.end and current(ending.case, record):
         watch = None  # the retry was made, and nothing is waited for
     if watch and is_told(ending, settings):
         watch = replace(watch, told=True)
     return record.watching(watch)
 
 
-def _may_replace(watch: Watch | None, by: Watch) -> bool:
-    """A watch gives way to itself with more checks sent, and to one that began later."""
-    if watch is None or watch.end:
-        return watch is None or watch.id != by.id
-    return watch.checks <= by.checks if watch.id == by.id else watch.since <= by.since
+def may_replace(watch: Watch | None, by: Watch, *, opens: bool) -> bool:
+    """A watch gives way to itself with more checks sent, and to a new one that began later; one that is over does not
+    come back."""
+    if watch and watch.id == by.id:
+        return watch.end is None and watch.checks <= by.checks
+    return opens and (watch is None or watch.end is not None or watch.since <= by.since)
 
 
-def _latest(well_at: datetime | None, watch: Watch | None, of: str) -> datetime | None:
+def _latest(by: Watch, record: NodeRecord) -> datetime | None:
     """A sign of health that was noted meanwhile."""
-    noted = watch.well_at if watch and watch.id == of else None
-    return max((at for at in (well_at, noted) if at), default=None)
+    noted = record.watch.well_at if record.watch and record.watch.id == by.id else None
+    heard = record.healthy_at if by.alarm is None and record.healthy_at and record.healthy_at >= by.since else None
+    return max((at for at in (by.well_at, noted, heard) if at), default=None)
 
 
 def is_told(ending: Ending, settings: Settings) -> bool:

@@ -105,7 +105,7 @@ def _paragraph(endings: Sequence[Ending], longest: int | None) -> str:
     lines = [f"  {nodes[0]}  {ending.code or ''}".rstrip(), *(f"  {node}" for node in nodes[1:])]
     lines.append(_wrapped(ending.reason[:longest]))
     if ending.again_at:
-        lines.append(f"    Tried again at {ending.again_at:%Y-%m-%d %H:%M:%S} UTC")
+        lines.append(f"    Will be tried again at {ending.again_at:%Y-%m-%d %H:%M:%S} UTC")
     if trigger.detail_type:
         why = f"Reported {_when(endings)} by {trigger.detail_type}"
         lines.append(_wrapped((f"{why}: {trigger.reason}" if trigger.reason else why)[:longest]))

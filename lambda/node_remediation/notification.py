@@ -13,6 +13,7 @@ from node_remediation.model import Ending, IdKind, Outcome
 MOST_BYTES = 240_000
 # SNS wants the subject of an e-mail under 100 characters, printable ASCII, without line breaks.
 _LONGEST_SUBJECT = 99
+_LEAST_OF_A_NAME = 20
 
 _LISTS = ("Failed", "FailedNodeLogicalIds", "Refused", "Rebooted", "Observed", "Recovered")
 # The most pressing kind names a message that has several.
@@ -119,7 +120,6 @@ def _retry(ending: Ending, again_at: datetime, longest: int | None) -> dict[str,
 
 
 def _subject(endings: Sequence[Ending], kinds: Sequence[Outcome], cluster: str | None) -> str:
-    counts = [(kind, sum(ending.outcome is kind for ending in endings)) for kind in kinds]
     words = {
         Outcome.FAILED: "not rebooted",
         Outcome.REFUSED: "refused",
@@ -131,8 +131,19 @@ def _subject(endings: Sequence[Ending], kinds: Sequence[Outcome], cluster: str |
         Outcome.RECOVERED: "recovered",
         Outcome.SUPERSEDED: "replaced",
     }
-    summary = ", ".join(f"{count} {words[kind]}" for kind, count in counts)
+    counts = [(sum(ending.outcome is kind for ending in endings), words[kind]) for kind in kinds]
     name = (cluster or "cluster unknown").encode("ascii", "replace").decode()
     name = "".join(character if character.isprintable() else "?" for character in name)
+    summary = _summary(counts, _LONGEST_SUBJECT - len("HyperPod : ") - min(len(name), _LEAST_OF_A_NAME))
     room = _LONGEST_SUBJECT - len(f"HyperPod : {summary}")
     return f"HyperPod {name if len(name) <= room else name[: room - 3] + '...'}: {summary}"
+
+
+def _summary(counts: Sequence[tuple[int, str]], room: int) -> str:
+    """The counts, the most pressing first; what there is no room for is added up."""
+    for shown in range(len(counts), 0, -1):
+        more = sum(count for count, _ in counts[shown:])
+        parts = [f"{count} {words}" for count, words in counts[:shown]] + ([f"{more} more"] if more else [])
+        if len(summary := ", ".join(parts)) <= room:
+            break
+    return summary

@@ -76,6 +76,11 @@ def current(case: Case, record: NodeRecord) -> Watch | None:
     return watch if check and watch and watch.id == check.watch and check.round >= watch.checks else None
 
 
+def is_overtaken(case: Case, record: NodeRecord) -> bool:
+    """Whether a check is of a watch that another has taken the place of."""
+    return case.check is not None and record.watch is not None and current(case, record) is None
+
+
 def needs(case: Case, record: NodeRecord, settings: Settings, now: datetime) -> Needs:
     """What to ask before `decide`; nothing where the ledger knows already."""
     check = case.check
@@ -101,6 +106,8 @@ def decide(case: Case, record: NodeRecord, seen: Seen, settings: Settings, now: 
         return Ending(case, Outcome.WAITING, "a later check, report or reboot of the node has taken over")
     if watch.end:
         return _ended(case, watch) if watch.ended_by == case.owner else Ending(case, Outcome.WAITING, "it has ended")
+    # Since when one series of an alarm is OK nobody tells: now it is, whatever was reported before.
+    seen = replace(seen, alarm_at=seen.alarm_at or now)
     return _decide(_Checked(case, check, watch, record, seen, now), settings)
 
 
@@ -213,9 +220,10 @@ def next_check(case: Case, watch: Watch, record: NodeRecord, settings: Settings,
 def _delay(watch: Watch, rounds_left: int, now: datetime, settings: Settings) -> timedelta:
     """First `verify_after`, then as often as that, or as the rounds that are left allow."""
     first, remaining = watch.until - settings.verify_timeout + settings.verify_after, watch.until - now
-    if now < first:
-        return min(first - now, LONGEST_DELAY)
-    return min(max(settings.verify_after, remaining / rounds_left), remaining, LONGEST_DELAY)
+    wanted = first - now if now < first else max(settings.verify_after, remaining / rounds_left)
+    # What the rounds after this one could not make up for.
+    least = remaining - LONGEST_DELAY * (rounds_left - 1)
+    return min(max(wanted, least), remaining, LONGEST_DELAY)
 
 
 def _aligned(delay: timedelta, cooldown: timedelta, remaining: timedelta, rounds_left: int) -> timedelta:

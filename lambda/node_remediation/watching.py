@@ -12,15 +12,25 @@ from node_remediation import codes
 from node_remediation.awserrors import CallError
 from node_remediation.deadletter import Origin
 from node_remediation.examine import Examiner
-from node_remediation.followup import FollowUp, check_event, follow_up, retried
+from node_remediation.followup import FollowUp, check_event, follow_up, may_replace, retried
 from node_remediation.intake import Delayed, Intake
 from node_remediation.ledger import MOST_WRITTEN, Ledger
 from node_remediation.lookup import LookupFailedError
 from node_remediation.model import ENDS, Case, Ending, NodeKey, Outcome, TryAgain
 from node_remediation.record import Book, NodeRecord
-from node_remediation.resolve import failed
-from node_remediation.settings import Settings
-from node_remediation.watch import NOTHING, Needs, Seen, after_judgement, decide, ended, healthy_end, needs
+from node_remediation.resolve import failed, give_up
+from node_remediation.settings import MAX_RECEIVES, Settings
+from node_remediation.watch import (
+    NOTHING,
+    Needs,
+    Seen,
+    after_judgement,
+    decide,
+    ended,
+    healthy_end,
+    is_overtaken,
+    needs,
+)
 
 _END_TRIES = 8
 Result = Ending | TryAgain
@@ -91,7 +101,9 @@ class Watcher:
         if need == Needs():
             return NOTHING
         if isinstance(described, LookupFailedError):
-            return TryAgain(case, described.error.code, described.error.message)
+            if need.alarm:
+                return TryAgain(case, described.error.code, described.error.message)
+            described = {}
         if not may_call():
             return TryAgain(case, codes.DEADLINE_EXCEEDED, "the function ran out of time before it could look")
         try:
@@ -115,6 +127,7 @@ class Watcher:
 
     def end(self, results: Sequence[Result], cleared: Sequence[Case], book: Book, followed: Followed) -> list[Result]:
         """The results with the ends that are now in the ledger, those that reports of health brought among them."""
+        results = [_given_up(result) for result in results]
         ends = [result for result in results if isinstance(result, Ending) and result.outcome in ENDS]
         others = [result for result in results if result not in ends]
         ends += [end for case in cleared if (end := healthy_end(case, book.node(_key(case))))]
@@ -132,7 +145,8 @@ class Watcher:
             standing: list[Ending] = []
             for ending in ends:
                 key = _key(ending.case)
-                again = self._again(ending, book, followed) if tried or key in records else ending
+                overtaken = is_overtaken(ending.case, book.node(key))  # by a reboot of the same batch
+                again = self._again(ending, book, followed) if tried or overtaken or key in records else ending
                 record = records.get(key) or book.node(key)
                 if again is None or isinstance(again, TryAgain) or again.outcome not in ENDS or record.watch is None:
                     over += [again] if again else []
@@ -175,8 +189,13 @@ class Watcher:
             key = ending.case.key
             record = book.node(key) if key else None
             follow = follow_up(ending, record, self._settings, now)
-            if follow:
-                follow_ups.setdefault(key if follow.watch else ending.case.message.id, follow)
+            if follow is None:
+                continue
+            if follow.watch is None or record is None:
+                follow_ups[ending.case.message.id] = follow
+            # What the ledger will not take up must not keep the node's own check from being sent.
+            elif may_replace(record.watch, follow.watch, opens=follow.opens):
+                follow_ups.setdefault(key, follow)
         sent = list(follow_ups.values())
         missed = self._intake.send([self._delayed(follow, now) for follow in sent]) if sent else {}
         late = {sent[index].case.message.id: why for index, why in missed.items()}
@@ -185,6 +204,14 @@ class Watcher:
     def _delayed(self, follow: FollowUp, now: datetime) -> Delayed:
         event = check_event(follow, event_id=self._new_id(), now=now, origin=self._origin)
         return Delayed(json.dumps(event), follow.delay(now))
+
+
+def _given_up(result: Result) -> Result:
+    """A check that does not come again ends its node's watch in the ledger too, unless somebody else has."""
+    case = result.case
+    if isinstance(result, Ending) or case.check is None or case.message.receives < MAX_RECEIVES:
+        return result
+    return give_up(case, result.code, result.reason)
 
 
 def _after_end(ending: Ending, *, by_itself: bool) -> list[Result]:

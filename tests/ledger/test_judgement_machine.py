@@ -21,7 +21,7 @@ from node_remediation.codes import OUTCOME_UNKNOWN
 from node_remediation.deadletter import Origin, dead_letter, is_reported
 from node_remediation.examine import Examiner
 from node_remediation.guard import budget_limit
-from node_remediation.model import Ending, Handling, Message, NodeKey, Outcome
+from node_remediation.model import ENDS, Ending, Handling, Message, NodeKey, Outcome
 from node_remediation.reboot import SageMakerRebooter
 from node_remediation.record import NodeRecord
 from node_remediation.remediate import Remediator
@@ -395,9 +395,12 @@ class Machine(RuleBasedStateMachine):
         assert self.telemetry.handlings[-1] is handling
         assert {ending.case.message.id for ending in handling.endings} <= {message.id for message in batch}
         for message in batch:
-            endings = [ending for ending in handling.endings if ending.case.message is message]
+            every = [ending for ending in handling.endings if ending.case.message is message]
+            endings = [ending for ending in every if ending.outcome not in ENDS]
             expected = 0 if message.id in handling.handed_back else _reports_in(message.body)
             assert len(endings) == expected, f"{message.id} has {len(endings)} outcomes, not {expected}"
+            # What says that a node is well may also say how its reboot ended.
+            assert len(every) - len(endings) <= sum(ending.outcome is Outcome.CLEARED for ending in endings)
 
     def _acknowledge(self, messages: Iterable[Message], handling: Handling) -> None:
         for message in messages:

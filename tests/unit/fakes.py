@@ -269,7 +269,7 @@ class FakeIntake:
 
     def send(self, checks: Sequence[Delayed]) -> dict[int, str]:
         if self.down:
-            return {index: "intake queue: down" for index in range(len(checks))}
+            return dict.fromkeys(range(len(checks)), "intake queue: down")
         self.checks += checks
         return {}
 

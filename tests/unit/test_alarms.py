@@ -95,10 +95,10 @@ def test_tags_are_remembered_for_five_minutes(alarms: CloudWatchAlarms, stub: St
 def test_failed_lookup_says_whether_it_will_pass(
     alarms: CloudWatchAlarms, stub: Stubber, code: str, status: int, passing: bool
 ) -> None:
-    """Both lookups fail in AWS's own words, and a failure is not remembered."""
-    for operation in ("describe_alarms", "list_tags_for_resource"):
+    """Every lookup fails in AWS's own words, and a failure is not remembered."""
+    for operation in ("describe_alarms", "describe_alarm_contributors", "list_tags_for_resource"):
         stub.add_client_error(operation, code, "words", status)
-    for lookup in (lambda: alarms.describe(["a"]), lambda: alarms.tags(ARN)):
+    for lookup in (lambda: alarms.describe(["a"]), lambda: alarms.contributors("a"), lambda: alarms.tags(ARN)):
         with pytest.raises(LookupFailedError, match=f"^{code}: words$") as raised:
             lookup()
         assert raised.value.error.passing is passing
@@ -111,6 +111,40 @@ def test_alarm_that_is_gone_has_no_tags(alarms: CloudWatchAlarms, stub: Stubber,
     """An alarm that was deleted since it changed keeps its report from nothing."""
     stub.add_client_error("list_tags_for_resource", code, "no such alarm", 404)
     assert alarms.tags(ARN) == {}
+
+
+def contributors(stub: Stubber, nodes: list[str], token: str | None = None, following: str | None = None) -> None:
+    """One page of an alarm's contributors."""
+    found = [
+        {"ContributorId": node, "ContributorAttributes": {"InstanceId": node}, "StateReason": "high"} for node in nodes
+    ]
+    answer = {"AlarmContributors": found} | ({"NextToken": following} if following else {})
+    stub.add_response(
+        "describe_alarm_contributors", answer, {"AlarmName": "a"} | ({"NextToken": token} if token else {})
+    )
+
+
+def test_contributors_are_the_attributes_of_every_page(alarms: CloudWatchAlarms, stub: Stubber) -> None:
+    """A cluster's worth of series takes several."""
+    contributors(stub, ["i-1", "i-2"], following="t-1")
+    contributors(stub, [], token="t-1", following="t-2")
+    contributors(stub, ["i-3"], token="t-2")
+    assert alarms.contributors("a") == [{"InstanceId": node} for node in ("i-1", "i-2", "i-3")]
+
+
+def test_contributors_are_asked_for_each_time(alarms: CloudWatchAlarms, stub: Stubber) -> None:
+    """Which series are in ALARM is not remembered; none is an answer too."""
+    contributors(stub, ["i-1"])
+    contributors(stub, [])
+    assert [alarms.contributors("a") for _ in range(2)] == [[{"InstanceId": "i-1"}], []]
+
+
+def test_contributors_whose_second_page_fails_are_no_answer(alarms: CloudWatchAlarms, stub: Stubber) -> None:
+    """Half of the series would make the other half OK."""
+    contributors(stub, ["i-1"], following="t-1")
+    stub.add_client_error("describe_alarm_contributors", "Throttling", "words", 400)
+    with pytest.raises(LookupFailedError):
+        alarms.contributors("a")
 
 
 def test_client_is_made_only_when_it_is_needed(clock: Clock) -> None:

@@ -9,8 +9,9 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from node_remediation.awserrors import Meaning
-from node_remediation.cluster import Facts, SageMakerClusters
+from node_remediation.cluster import Facts, NodeState, SageMakerClusters
 from node_remediation.lookup import LookupFailedError
+from node_remediation.model import IdKind, Node
 from tests.unit.fakes import NOW
 from tests.unit.wire import Body, Reply, error, wired
 
@@ -45,8 +46,9 @@ class Account:
         if "InstanceGroupNameContains" in body:
             self.asked.append(f"nodes of {body['InstanceGroupNameContains']}")
             return self.nodes(body)
-        if "NodeLogicalId" in body:
-            self.asked.append(f"node {body['NodeLogicalId']}")
+        if "NodeLogicalId" in body or "NodeId" in body:
+            (id_,) = (body[kind] for kind in ("NodeId", "NodeLogicalId") if kind in body)
+            self.asked.append(f"node {id_}")
             return self.details(body)
         if "ClusterName" in body:
             self.asked.append(body["ClusterName"])
@@ -72,6 +74,10 @@ class Account:
     def instance(self, logical_id: str, cluster: str = "ml-a") -> str | None:
         with wired(self.client, self.reply):
             return self.clusters.instance_id(cluster, logical_id)
+
+    def node(self, id_: str = "i-1", kind: IdKind = IdKind.NODE_ID) -> NodeState | None:
+        with wired(self.client, self.reply):
+            return self.clusters.node("ml-a", Node(kind, id_))
 
     def failure(self, name: str) -> tuple[str, bool]:
         with pytest.raises(LookupFailedError) as raised:
@@ -390,4 +396,61 @@ def test_instance_that_cannot_be_found_out_is_no_answer(account: AccountOf, trou
     """Without it a node could be rebooted once under each of its IDs."""
     with pytest.raises(LookupFailedError) as raised:
         account({}, details=lambda _: trouble).instance("l-1")
+    assert raised.value.error.passing is passing
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ({"Status": "Running"}, NodeState("Running")),
+        ({"Status": "Failure", "Message": "no lights"}, NodeState("Failure", "no lights")),
+        ({"Status": "SomethingNew", "Message": None}, NodeState("SomethingNew")),
+        ({}, NodeState("unknown")),
+        (None, NodeState("unknown")),
+        ({"Status": "NotFound"}, None),
+    ],
+)
+def test_node_has_a_state_unless_it_is_not_found(
+    account: AccountOf, status: dict[str, str] | None, state: NodeState | None
+) -> None:
+    """Status and message as they are; a status that nobody has told of is none to guess about."""
+    assert account({}, details=lambda _: node_details(InstanceStatus=status)).node() == state
+
+
+def test_node_that_the_cluster_does_not_know_is_gone(account: AccountOf) -> None:
+    """DescribeClusterNode's documented error; the cluster itself may be gone with it."""
+    assert account({}, details=lambda _: error("ResourceNotFound", "no node")).node() is None
+
+
+def test_nodes_state_is_asked_for_each_time_by_the_kind_of_its_id(account: AccountOf) -> None:
+    """What it was a minute ago says nothing; an ID goes into the field that is its own."""
+    bodies: list[Body] = []
+    states = iter(["Pending", "Running"])
+
+    def details(body: Body) -> Reply:
+        bodies.append(body)
+        return node_details(InstanceStatus={"Status": next(states)})
+
+    world = account({}, details=details)
+    assert (world.node(), world.node("group-1", IdKind.LOGICAL_ID)) == (NodeState("Pending"), NodeState("Running"))
+    assert bodies == [
+        {"ClusterName": "ml-a", "NodeId": "i-1"},
+        {"ClusterName": "ml-a", "NodeLogicalId": "group-1"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "passing"),
+    [
+        (error("ThrottlingException"), True),
+        (error("InternalFailure", "", 500), True),
+        (ReadTimeoutError(endpoint_url="x"), True),
+        (error("AccessDeniedException", "no", 403), False),
+        (error("ValidationException", "odd ID"), False),
+    ],
+)
+def test_node_that_cannot_be_looked_at_is_not_gone(account: AccountOf, trouble: Reply, passing: bool) -> None:
+    """Or a node that is ill would be taken for one that was replaced."""
+    with pytest.raises(LookupFailedError) as raised:
+        account({}, details=lambda _: trouble).node()
     assert raised.value.error.passing is passing

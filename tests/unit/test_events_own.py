@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 from node_remediation import events
 from node_remediation.deadletter import Origin, dead_letter
 from node_remediation.events.fields import UnreadableEventError
-from node_remediation.model import Case, Ending, IdKind, Node, Outcome, Report, Settled, Trigger
+from node_remediation.model import (
+    Alarm,
+    Case,
+    Check,
+    Ending,
+    IdKind,
+    Node,
+    Outcome,
+    Postponed,
+    Report,
+    Settled,
+    Trigger,
+)
 from tests.unit.fakes import NOW, instance_id, message, request
 
 
@@ -96,9 +108,122 @@ def test_dead_letter_without_node_is_unreadable(node: dict[str, Any]) -> None:
         read(letter(**node))
 
 
+def check(**detail: Any) -> dict[str, Any]:
+    """A check as this system sends it; without what is None."""
+    first = {"Source": "s", "DetailType": "d", "EventId": "e", "Time": NOW.isoformat(), "Reason": "Xid 79"}
+    said = {"Round": 2, "Due": NOW.isoformat(), "Watch": "m-0", "Retry": False, "ClusterName": "ml-a"} | {
+        "NodeId": instance_id(1),
+        "Attempt": 1,
+        "Trigger": first,
+    }
+    return {
+        "id": "check-1",
+        "source": "hyperpod.node-remediation",
+        "detail-type": "HyperPod Node Check",
+        "time": (NOW - timedelta(minutes=15)).isoformat(),
+        "detail": {key: value for key, value in (said | detail).items() if value is not None},
+    }
+
+
+def alarm_check(**detail: Any) -> dict[str, Any]:
+    said = {"Round": 1, "Due": NOW.isoformat(), "Until": NOW.isoformat(), "Event": "{}"}
+    return check() | {
+        "detail-type": "HyperPod Alarm Check",
+        "detail": {key: value for key, value in (said | detail).items() if value is not None},
+    }
+
+
+def test_check_is_the_report_that_it_follows_up() -> None:
+    """Complete: its cluster is HyperPod's name and its trigger the first one; it is no attempt and no request."""
+    trigger = Trigger("s", "d", "e", NOW, "Xid 79")
+    assert read(check(InstanceId="i-9", RepairAction="Replace", Alarm={"Name": "a", "BySeries": True})) == [
+        Report(
+            trigger=trigger,
+            node=Node(IdKind.NODE_ID, instance_id(1)),
+            cluster="ml-a",
+            cluster_is_hyperpod=True,
+            instance_id="i-9",
+            repair_action="Replace",
+            alarm=Alarm("a", by_series=True),
+            check=Check("m-0", 2, NOW),
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("detail", "line"),
+    [
+        ({"Watch": None}, "detail.Watch: takes a string; it is missing"),
+        ({"Watch": 7}, "detail.Watch: takes a string; it is missing"),
+        ({"ClusterName": None}, "detail.ClusterName: takes a string; it is missing"),
+        ({"ClusterName": ""}, "detail.ClusterName: takes a string; it is missing"),
+        ({"NodeId": None}, "detail: names no node; it takes an ID in NodeId or NodeLogicalId"),
+        ({"Round": 0}, "detail.Round: takes a whole number from 1, not "),
+        ({"Round": "2"}, "detail.Round: takes a whole number from 1, not "),
+        ({"Round": 1.5}, "detail.Round: takes a whole number from 1, not "),
+        ({"Round": True}, "detail.Round: takes a whole number from 1, not "),
+        ({"Attempt": -1}, "detail.Attempt: takes a whole number from 1, not "),
+    ],
+)
+def test_check_with_a_malformed_field_is_unreadable(detail: dict[str, Any], line: str) -> None:
+    """The one line names the field and what it takes."""
+    with pytest.raises(UnreadableEventError) as raised:
+        read(check(**detail))
+    assert str(raised.value).startswith(line)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("detail", "line"),
+    [
+        ({"Event": None}, "detail.Event: takes a string"),
+        ({"Event": {"source": "s"}}, "detail.Event: takes a string"),
+        ({"Until": None}, "detail.Until: takes a time"),
+        ({"Until": "tomorrow"}, "detail.Until: takes a time"),
+        ({"Round": 0}, "detail.Round: takes a whole number from 1, not "),
+    ],
+)
+def test_alarm_check_with_a_malformed_field_is_unreadable(detail: dict[str, Any], line: str) -> None:
+    """The same, for the check of a muted alarm."""
+    with pytest.raises(UnreadableEventError) as raised:
+        read(alarm_check(**detail))
+    assert str(raised.value).startswith(line)
+
+
+def test_alarm_check_holds_its_event_unread() -> None:
+    """It is read when the window is over, as if nothing had muted it."""
+    (found,) = read(alarm_check(Event="whatever"))
+    assert isinstance(found, Postponed)
+    assert (found.body, found.until, found.check) == ("whatever", NOW, Check(None, 1, NOW))
+
+
+@pytest.mark.parametrize("due", [None, "soon", []])
+def test_check_without_a_time_was_due_when_it_was_sent(due: object) -> None:
+    """Only its staleness goes by it."""
+    (found,) = read(check(Due=due))
+    assert isinstance(found, Report)
+    assert found.check == Check("m-0", 2, NOW - timedelta(minutes=15))
+
+
+@pytest.mark.parametrize("retry", [True, False, None, "true", 1])
+def test_only_a_check_that_says_so_is_a_retry(retry: object) -> None:
+    """Nothing else is."""
+    (found,) = read(check(Retry=retry))
+    assert isinstance(found, Report)
+    assert found.check
+    assert found.check.retry is (retry is True)
+
+
 @pytest.mark.parametrize("detail", [None, [], "text", 3, True])
 @pytest.mark.parametrize(
-    "kind", ["HyperPod Node Reboot Requested", "HyperPod Node Reboot Failed", "HyperPod Node Reboot Refused"]
+    "kind",
+    [
+        "HyperPod Node Reboot Requested",
+        "HyperPod Node Reboot Failed",
+        "HyperPod Node Reboot Refused",
+        "HyperPod Node Check",
+        "HyperPod Alarm Check",
+    ],
 )
 def test_own_message_without_detail_is_unreadable(kind: str, detail: object) -> None:
     """Our own messages have an object there, or nobody knows what they are."""
@@ -122,15 +247,16 @@ times = st.timedeltas(timedelta(days=-4000), timedelta(days=4000)).map(
         repair_action=st.none() | words,
         attempt=st.integers(1, 99),
         on_demand=st.booleans(),
+        alarm=st.none() | st.builds(Alarm, words, st.none() | words, st.none(), st.booleans()),
     ),
-    outcome=st.sampled_from([Outcome.FAILED, Outcome.REFUSED]),
+    outcome=st.sampled_from([Outcome.FAILED, Outcome.NOT_RECOVERED, Outcome.REFUSED]),
     code=words,
     reason=st.text(max_size=30),
 )
 def test_dead_letter_put_back_is_a_new_attempt_at_the_same_node(
     report: Report, outcome: Outcome, code: str, reason: str
 ) -> None:
-    """Whatever the node, cluster, advice and first trigger, they come back as they were, one attempt later."""
+    """Whatever the node, cluster, advice, alarm and first trigger, they come back as they were, one attempt later."""
     ending = Ending(Case(message({}), report), outcome, reason, code)
     body = dead_letter(ending, letter_id=UUID(int=1), now=NOW, origin=Origin("111122223333", "us-west-2")).body
     assert list(events.read(body, message_id="m-2", sent=NOW)) == [
@@ -139,6 +265,7 @@ def test_dead_letter_put_back_is_a_new_attempt_at_the_same_node(
             node=report.node,
             cluster=report.cluster,
             repair_action=report.repair_action,
+            alarm=report.alarm,
             attempt=report.attempt + 1,
             on_demand=True,
         )

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import ModuleType
 from typing import Any
@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from node_remediation.ledger import DynamoDbLedger
 from node_remediation.lookup import LookupFailedError
-from node_remediation.model import NodeKey, Result
-from node_remediation.record import Book, BudgetRecord, Claim, NodeRecord, Record
+from node_remediation.model import NodeKey, Outcome, Result
+from node_remediation.record import Book, BudgetRecord, Claim, NodeRecord, Record, Stage, Watch
 from node_remediation.settings import LEDGER_RETENTION
 from tests.unit.fakes import NOW, instance_id
 from tests.unit.wire import Body, Reply, error, wired
@@ -133,6 +133,23 @@ times = st.integers(-160 * 3_600_000, 3_600_000).map(lambda ms: NOW + timedelta(
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 names = st.text(max_size=20) | st.sampled_from(["ml-a", "x" * 5_000, "a#b", "\ud800", "", " "])
 claims = st.builds(Claim, times, times, st.none() | st.sampled_from(Result), st.none() | text, text, st.booleans())
+watches = st.builds(
+    Watch,
+    text,
+    st.sampled_from(Stage),
+    since=times,
+    until=times,
+    reported_at=times,
+    alarm=st.none() | text,
+    well_at=st.none() | times,
+    checks=st.integers(0, 10),
+    next_at=st.none() | times,
+    tries=st.integers(0, 9),
+    told=st.booleans(),
+    end=st.none() | st.sampled_from(Outcome),
+    ended_by=st.none() | text,
+    reason=text,
+)
 nodes = st.builds(
     NodeRecord,
     st.builds(NodeKey, names, names),
@@ -142,6 +159,8 @@ nodes = st.builds(
     repairing_until=st.none() | times,
     told=st.dictionaries(text, times, max_size=3),
     claims=st.dictionaries(text, claims, max_size=3),
+    advised=st.none() | text.filter(bool),
+    watch=st.none() | watches,
 )
 budgets = st.builds(BudgetRecord, names, spends=st.dictionaries(text, st.tuples(times, st.integers(1, 25)), max_size=3))
 
@@ -190,6 +209,40 @@ def test_item_is_what_people_and_other_versions_read(desk: Desk, table: Table) -
             "spends": {"M": {"call-1": {"M": {"at": ms, "nodes": {"N": "3"}}}}},
         },
     }
+
+
+def test_watch_is_what_people_and_other_versions_read(desk: Desk, table: Table) -> None:
+    """Every field by its name, compared whole; a node that nobody waits for has none."""
+    watch = Watch("m-1", Stage.REPAIRING, NOW, NOW, NOW, alarm="a", checks=2, end=Outcome.SUPERSEDED, ended_by="m-2")
+    desk.save(NodeRecord(KEY, advised="Replace", watch=watch))
+    ms = {"N": str(int(NOW.timestamp() * 1000))}
+    (item,) = table.items.values()
+    assert item["advised"] == {"S": "Replace"}
+    assert item["watch"]["M"] == {
+        "id": {"S": "m-1"},
+        "stage": {"S": "repairing"},
+        **dict.fromkeys(("since", "until", "reported_at"), ms),
+        "alarm": {"S": "a"},
+        "well_at": {"NULL": True},
+        "checks": {"N": "2"},
+        "next_at": {"NULL": True},
+        "tries": {"N": "0"},
+        "told": {"BOOL": False},
+        "end": {"S": "superseded"},
+        "ended_by": {"S": "m-2"},
+        "reason": {"S": ""},
+    }
+    desk.save(replace(desk.load(KEY).nodes[KEY], watch=None, advised=None))
+    (item,) = table.items.values()
+    assert {"watch", "advised"} & set(item) == set()
+
+
+def test_item_of_an_older_version_is_read(desk: Desk, table: Table) -> None:
+    """What was written before there were watches still counts."""
+    desk.save(NodeRecord(KEY, reboots=(NOW,)))
+    (item,) = table.items.values()
+    assert "watch" not in item
+    assert desk.load(KEY).nodes[KEY].watch is None
 
 
 def test_first_write_finds_nothing_and_later_ones_what_was_read(desk: Desk, table: Table) -> None:

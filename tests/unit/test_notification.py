@@ -1,7 +1,9 @@
 """The topic's messages: JSON for machines, and the mail that a person is woken by."""
 
 import json
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -158,6 +160,146 @@ def test_mail_says_what_failed_why_and_what_to_do() -> None:
     assert one(NIGHT).text == MAIL
 
 
+GONE = Ending(case(node(1)), Outcome.SUPERSEDED, "the cluster has no such node any more: it was replaced")
+WELL = Ending(case(node(2)), Outcome.RECOVERED, "reported healthy at 2026-11-23 02:10:00 UTC")
+AGAIN = Ending(
+    case(node(3)), Outcome.RETRYING, "The node is busy.", "InstanceIdInUse", again_at=NOW + timedelta(minutes=2)
+)
+STUCK = Ending(
+    case(node(4)),
+    Outcome.NOT_RECOVERED,
+    "it did not come back within 45m: status Failure (no lights), never reported healthy",
+    "NotRecovered",
+)
+REPORTED = "Reported 2026-11-23 02:14:07 UTC by SageMaker HyperPod Cluster Node Health Event: Xid 79"
+
+
+def body_of(text: str) -> str:
+    """A mail without its first two lines."""
+    return text.split("\n\n", 1)[1]
+
+
+def test_mail_of_a_node_that_did_not_come_back_says_what_was_seen_and_what_to_do() -> None:
+    """Whoever is woken by it reads what it is now, that a redrive alone will not help, and where the message is."""
+    notification = one([STUCK])
+    assert notification.subject == "HyperPod ml-a: 1 not recovered"
+    assert (notification.kind, notification.error_codes) == ("failed", ("NotRecovered",))
+    text = body_of(notification.text)
+    assert text.startswith(f"""\
+1 node did not recover:
+
+  {instance_id(4)}  NotRecovered
+    it did not come back within 45m: status Failure (no lights), never reported healthy
+    {REPORTED}
+
+What usually helps:
+
+  NotRecovered
+    The reboot, or HyperPod's own repair, did not bring the node back.""")
+    assert "batch-replace-cluster-nodes" in text
+    assert "start-message-move-task" in text
+    assert json.loads(notification.json)["Failed"] == [
+        {"NodeId": instance_id(4), "ErrorCode": "NotRecovered", "Message": STUCK.reason}
+    ]
+
+
+def test_mail_of_a_retry_says_when_and_asks_for_nothing() -> None:
+    """It is no letter yet: no advice, no redrive. Machines find the failure with the others, and when it is tried."""
+    notification = one([AGAIN])
+    assert notification.subject == "HyperPod ml-a: 1 to be tried again"
+    assert notification.kind == "retrying"
+    lines = body_of(notification.text).splitlines()
+    assert lines[:4] == [
+        "1 node could not be rebooted yet and is tried again:",
+        "",
+        f"  {instance_id(3)}  InstanceIdInUse",
+        "    The node is busy.",
+    ]
+    assert "2026-11-23 02:16:07 UTC" in lines[4]
+    assert lines[5:] == [f"    {REPORTED}"]
+    body = json.loads(notification.json)
+    assert body["Failed"] == [
+        {"NodeId": instance_id(3), "ErrorCode": "InstanceIdInUse", "Message": "The node is busy."}
+    ]
+    assert body["Retrying"] == [
+        {"NodeId": instance_id(3), "ErrorCode": "InstanceIdInUse", "NextAttempt": "2026-11-23T02:16:07Z"}
+    ]
+
+
+def test_retry_of_a_logical_node_is_named_so() -> None:
+    """In both lists."""
+    body = json.loads(one([replace(AGAIN, case=case(LOGICAL))]).json)
+    assert [entry["NodeLogicalId"] for entry in body["FailedNodeLogicalIds"]] == ["df268d19-f035"]
+    assert [entry["NodeLogicalId"] for entry in body["Retrying"]] == ["df268d19-f035"]
+    assert body["Failed"] == []
+
+
+def test_retries_at_different_times_are_told_apart() -> None:
+    """What is said of two nodes is not the same then."""
+    later = replace(AGAIN, case=case(node(5)), again_at=NOW + timedelta(minutes=4))
+    text = one([AGAIN, later]).text
+    assert ("02:16:07" in text, "02:18:07" in text) == (True, True)
+
+
+def test_mail_of_a_recovery_is_good_news_and_asks_for_nothing() -> None:
+    """Who was woken may go back to sleep."""
+    notification = one([WELL])
+    assert (notification.subject, notification.kind) == ("HyperPod ml-a: 1 recovered", "recovered")
+    assert (
+        body_of(notification.text)
+        == f"""\
+1 node has recovered:
+
+  {instance_id(2)}
+    reported healthy at 2026-11-23 02:10:00 UTC
+    {REPORTED}
+"""
+    )
+    assert json.loads(notification.json)["Recovered"] == [{"NodeId": instance_id(2), "Message": WELL.reason}]
+
+
+def test_mail_of_a_node_that_is_gone_says_so_and_asks_for_nothing() -> None:
+    """It was replaced, which is an end too."""
+    notification = one([GONE])
+    assert (notification.subject, notification.kind) == ("HyperPod ml-a: 1 replaced", "superseded")
+    assert (
+        body_of(notification.text)
+        == f"""\
+1 node is gone:
+
+  {instance_id(1)}
+    the cluster has no such node any more: it was replaced
+    {REPORTED}
+"""
+    )
+    assert json.loads(notification.json)["Superseded"] == [{"NodeId": instance_id(1), "Message": GONE.reason}]
+
+
+def test_most_pressing_kind_names_a_message_of_many() -> None:
+    """What needs a person before what tells one."""
+    order = [
+        (ending(), "failed"),
+        (STUCK, "failed"),
+        (ending(outcome=Outcome.REFUSED, code="Paused"), "refused"),
+        (AGAIN, "retrying"),
+        (GONE, "superseded"),
+        (WELL, "recovered"),
+    ]
+    for first in range(len(order)):
+        assert one([each for each, _ in reversed(order[first:])]).kind == order[first][1]
+    assert one([each for each, _ in order]).subject == (
+        "HyperPod ml-a: 1 not rebooted, 1 not recovered, 1 refused, 1 to be tried again, 1 replaced, 1 more"
+    )
+
+
+def test_advice_is_for_what_needs_a_person_not_for_what_is_tried_again() -> None:
+    """The same code may be both: of two nodes that are in use, one has no tries left."""
+    text = one([AGAIN, STUCK]).text
+    assert "  NotRecovered\n    The reboot" in text
+    assert "Another operation is running" not in text
+    assert "Another operation is running" in one([AGAIN, ending()]).text
+
+
 def test_nodes_of_which_the_same_is_to_be_said_share_a_paragraph() -> None:
     """Thirty nodes refused for one budget are a list to read, not thirty paragraphs; another reason has its own."""
     cases = [case(node=node(number)) for number in range(31)]
@@ -198,11 +340,11 @@ big = st.integers(0, 4).map(lambda n: "\U0001f4a5" * (n * 9_000)) | st.just("\x0
 def over(node_id: str, kind: IdKind, outcome: Outcome, reason: str, number: int) -> Ending:
     trigger = Trigger("s", "d", "e", NOW - timedelta(days=1), reason)
     report = Report(trigger=trigger, node=Node(kind, node_id), cluster="ml-a", recommendation=reason)
-    code = None if outcome is Outcome.REBOOTED else "Code"
+    code = None if outcome in (Outcome.REBOOTED, Outcome.RECOVERED) else "Code"
     return Ending(Case(message({}, id=f"m-{number}"), report), outcome, reason, code)
 
 
-TOLD = [Outcome.FAILED, Outcome.REFUSED, Outcome.REBOOTED]
+TOLD = [Outcome.FAILED, Outcome.NOT_RECOVERED, Outcome.REFUSED, Outcome.REBOOTED, Outcome.RECOVERED]
 
 
 @settings(max_examples=25)
@@ -264,10 +406,12 @@ def test_entry_that_is_too_long_by_itself_still_fits(field: str, character: str)
 
 @given(
     cluster=st.none() | st.text(max_size=130) | st.just("ml-" * 60),
-    outcomes=st.lists(st.sampled_from([*TOLD, Outcome.UNREADABLE]), min_size=1, max_size=30),
+    outcomes=st.lists(
+        st.sampled_from([*TOLD, Outcome.UNREADABLE, Outcome.RETRYING, Outcome.SUPERSEDED]), min_size=1, max_size=30
+    ),
 )
 def test_subject_is_one_sns_takes(cluster: str | None, outcomes: list[Outcome]) -> None:
-    """Under 100 printable ASCII characters, whatever the cluster's name; the counts are never cut off."""
+    """Under 100 printable ASCII characters, whatever the cluster's name; what there is no room for is added up."""
     subject = one([ending(case(cluster=cluster), outcome) for outcome in outcomes]).subject
     assert len(subject) < 100
     assert subject.isascii()
@@ -275,6 +419,8 @@ def test_subject_is_one_sns_takes(cluster: str | None, outcomes: list[Outcome]) 
     assert subject[0].isalnum()
     if Outcome.FAILED in outcomes:
         assert f": {outcomes.count(Outcome.FAILED)} not rebooted" in subject
+    counts = re.findall(r"(?:: |, )([0-9]+) ", subject[subject.rindex(": ") :])
+    assert sum(map(int, counts)) == len(outcomes)
 
 
 def test_subject_says_what_happened_to_how_many() -> None:

@@ -212,6 +212,13 @@ def test_text_from_the_command_line_is_read_by_the_keys_kind(key: str, text: str
         ("max_report_age", "25h"),
         ("on_replacement_advised", "replace"),
         ("on_replacement_advised", True),
+        ("verify_after", "0s"),
+        ("verify_after", "151m"),
+        ("verify_timeout", 45),
+        ("retry_attempts", 10),
+        ("retry_attempts", "two"),
+        ("retry_attempts", True),
+        ("retry_delay", "0s"),
         ("protected_instance_groups", None),
         ("protected_instance_groups", [""]),
         ("protected_instance_groups", "head?"),
@@ -313,6 +320,66 @@ def test_cooldown_may_be_as_long_as_a_window_but_no_longer(window: str) -> None:
     assert Settings.from_context({**others, window: "45m", "cooldown": "2700s"}).cooldown == timedelta(minutes=45)
     with pytest.raises(SettingsError, match=rf"^remediation\.cooldown: takes at most {window}, "):
         Settings.from_context({**others, window: "45m", "cooldown": "2701s"})
+
+
+@pytest.mark.parametrize(
+    ("context", "line"),
+    [
+        (
+            {"verify_after": "46m"},
+            'remediation.verify_after: takes at most verify_timeout, which is "45m", not "46m"',
+        ),
+        (
+            {"verify_after": "1m", "verify_timeout": "150m"},
+            'remediation.verify_timeout: "150m" is too long with verify_after "60s": checks come at most 15m apart and '
+            "10 in a row",
+        ),
+        (
+            {"retry_attempts": 8},
+            'remediation.retry_attempts: takes at most 7 with verify_after "15m" and verify_timeout "45m", not 8: '
+            "checks come at most 15m apart and 10 in a row",
+        ),
+        (
+            {"verify_timeout": "150m", "retry_attempts": "1"},
+            'remediation.retry_attempts: takes at most 0 with verify_after "15m" and verify_timeout "150m", not 1: '
+            "checks come at most 15m apart and 10 in a row",
+        ),
+        (
+            {"verify_timeout": "151m"},
+            'remediation.verify_timeout: takes a duration from "1s" to "150m" such as "90s", "30m", "24h", not "151m"',
+        ),
+        ({"retry_attempts": -1}, "remediation.retry_attempts: takes a whole number from 0 to 9, not -1"),
+        (
+            {"retry_delay": "16m"},
+            'remediation.retry_delay: takes a duration from "1s" to "15m" such as "90s", "30m", "24h", not "16m"',
+        ),
+    ],
+)
+def test_what_a_chain_of_checks_cannot_reach_is_refused_in_one_line(context: dict[str, object], line: str) -> None:
+    """At synth, with the numbers that it depends on."""
+    with pytest.raises(SettingsError) as raised:
+        Settings.from_context(context)
+    assert str(raised.value) == line
+
+
+@pytest.mark.parametrize(
+    ("after", "timeout", "rounds"),
+    [
+        ("15m", "45m", 3),
+        ("45m", "45m", 3),
+        ("1s", "1s", 1),
+        ("1s", "2s", 2),
+        ("16m", "45m", 4),
+        ("15m", "150m", 10),
+        ("150m", "150m", 10),
+        ("1s", "8101s", 10),
+    ],
+)
+def test_rounds_to_verify_are_those_of_the_first_check_and_of_the_rest(after: str, timeout: str, rounds: int) -> None:
+    """Each at most 15 minutes; ten are the most, and a retry has the rest."""
+    context: dict[str, object] = {"verify_after": after, "verify_timeout": timeout}
+    assert Settings.from_context(context).rounds_to_verify == rounds
+    assert Settings.from_context({**context, "retry_attempts": min(9, 10 - rounds)})
 
 
 def test_no_window_is_longer_than_the_ledger_remembers() -> None:

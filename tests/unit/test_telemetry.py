@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from aws_lambda_powertools import Logger
 
-from node_remediation.model import ENDS, Check, Ending, Handling, IdKind, Node, Outcome
+from node_remediation.model import ENDS, Case, Check, Ending, Handling, IdKind, Node, Outcome
 from node_remediation.telemetry import LogsAndMetrics
 from tests.unit.fakes import NOW, case, ending, instance_id, settled_case
 
@@ -143,6 +144,60 @@ def test_metrics_of_a_batch_are_compared_whole(station: Station) -> None:
         blob({"Cluster": "ml-a", "ErrorCode": "InstanceIdNotFound"}, FailedByCode=[1]),
         blob({"Cluster": "ml-b"}, NodesPerCall=[1], ReportAge=[90], Reports=[1], Rebooted=[1]),
     ]
+
+
+TIMES = ("ReportAge", "TimeToReboot", "TimeToRecovery")
+
+
+def took(outcome: Outcome, seconds: float, *, number: int = 1, told: bool = False, of: Case | None = None) -> Ending:
+    of = of or case(Node(IdKind.NODE_ID, instance_id(number)))
+    return replace(ending(of, outcome, None), took=timedelta(seconds=seconds), told=told)
+
+
+def test_times_to_reboot_and_to_recovery_are_measured(station: Station) -> None:
+    """In seconds, from the report: the second is the field's MTTR."""
+    station.record([took(Outcome.REBOOTED, 12.5), took(Outcome.RECOVERED, 600), took(Outcome.RECOVERED, 900)])
+    assert station.values("TimeToReboot", Cluster="ml-a") == [12.5]
+    assert station.values("TimeToRecovery", Cluster="ml-a") == [600, 900]
+    assert {station.unit(name).pop() for name in TIMES} == {"Seconds"}
+
+
+def test_node_that_ended_otherwise_has_no_time_to_recovery(station: Station) -> None:
+    """Neither has one that was found running in the end: nobody knows since when."""
+    station.record([ending(outcome=outcome) for outcome in ENDS])
+    assert station.values("TimeToRecovery", Cluster="ml-a") == []
+
+
+def test_time_that_an_earlier_delivery_told_is_not_measured_again(station: Station) -> None:
+    """A redelivery is no second reboot."""
+    station.record([took(Outcome.REBOOTED, 12.5, told=True)])
+    assert station.values("TimeToReboot", Cluster="ml-a") == []
+    assert station.values("Rebooted", Cluster="ml-a") == [1]
+
+
+def test_check_is_no_report(station: Station) -> None:
+    """What it comes to is counted by its outcome alone: reports are what others send."""
+    check = case(check=Check("m-0", 2, NOW))
+    station.record([took(Outcome.REBOOTED, 1, of=check), ending(check, Outcome.NOT_RECOVERED, "NotRecovered")])
+    assert [line["check"] for line in station.logs] == ["2", "2"]
+    assert station.values("Rebooted", Cluster="ml-a") == [1]
+    assert station.values("NotRecovered", Cluster="ml-a") == [1]
+    assert station.values("Reports", Cluster="ml-a") == []
+    assert station.values("ReportAge", Cluster="ml-a") == []
+
+
+def test_node_that_did_not_come_back_is_no_failed_call(station: Station) -> None:
+    """Failures by code are what the API said."""
+    station.record([ending(outcome=Outcome.NOT_RECOVERED, code="NotRecovered"), ending(outcome=Outcome.RETRYING)])
+    assert [blob for blob in station.metrics if "FailedByCode" in blob] == []
+
+
+@pytest.mark.parametrize("values", [100, 101, 250])
+def test_no_time_of_a_long_list_is_lost(station: Station, values: int) -> None:
+    """A rack that comes back at once."""
+    station.record([took(Outcome.RECOVERED, n, number=n) for n in range(values)])
+    assert station.values("TimeToRecovery", Cluster="ml-a") == list(range(values))
+    assert sum(station.values("Recovered", Cluster="ml-a")) == values
 
 
 def blob(dimensions: dict[str, str], **metrics: list[float]) -> dict[str, Any]:
