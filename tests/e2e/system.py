@@ -136,11 +136,15 @@ class System:
         return eventually(look)
 
     def log_lines(self) -> list[dict[str, Any]]:
+        return [line for line in self.json_lines() if "level" in line]
+
+    def json_lines(self) -> list[dict[str, Any]]:
+        """All that the function printed as JSON: log lines, which have a `level`, and metrics, which have `_aws`."""
         logs, lines = self.aws.client("logs"), []
         for group in logs.describe_log_groups()["logGroups"]:
             for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"]):
                 messages = (event["message"] for event in page["events"])
-                lines += [json.loads(message) for message in messages if message.startswith('{"level"')]
+                lines += [json.loads(message) for message in messages if message.startswith("{")]
         return lines
 
     def calls(self, cluster: Cluster) -> list[dict[str, Any]]:

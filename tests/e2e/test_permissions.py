@@ -1,4 +1,4 @@
-"""What the deployed function's role may do to the ledger and the mode, as IAM decides it."""
+"""What the deployed function's role may do to ledger, mode, queues and alarms, as IAM decides it."""
 
 import json
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.e2e import events
 from tests.e2e.system import System
 
 KEY: dict[str, Any] = {"pk": {"S": "node#ml-nobody#i-0123456789abcdef0"}}
@@ -68,3 +69,20 @@ def test_role_reads_this_stacks_mode_and_cannot_set_it(system: System, as_functi
     written = _code(ssm, "put_parameter", Name=name, Value="active", Type="String", Overwrite=True)
     assert own in ("ParameterNotFound", "")  # whichever test came before
     assert (other, written) == ("AccessDeniedException", "AccessDeniedException")
+
+
+def test_role_sends_checks_and_dead_letters_and_nothing_elsewhere(system: System, as_function: dict[str, str]) -> None:
+    """Its own two queues; not that of a subscriber."""
+    sqs, body = system.aws.client("sqs", **as_function), json.dumps(events.health("ml-nobody", "i-0", "Marker"))
+    other = system.sqs.get_queue_url(QueueName="topic-subscriber")["QueueUrl"]
+    assert _code(sqs, "send_message", QueueUrl=system.outputs["IntakeQueueUrl"], MessageBody=body, DelaySeconds=1) == ""
+    assert "AccessDenied" in _code(sqs, "send_message", QueueUrl=other, MessageBody=body)
+
+
+def test_role_asks_alarms_and_changes_none(system: System, as_function: dict[str, str]) -> None:
+    """Their states, and the series that keep them in ALARM."""
+    cloudwatch = system.aws.client("cloudwatch", **as_function)
+    assert _code(cloudwatch, "describe_alarms", AlarmNames=["hyperpod-none"]) == ""
+    assert "NotFound" in _code(cloudwatch, "describe_alarm_contributors", AlarmName="hyperpod-none")
+    state = {"AlarmName": "hyperpod-none", "StateValue": "OK", "StateReason": "none"}
+    assert "AccessDenied" in _code(cloudwatch, "set_alarm_state", **state)
