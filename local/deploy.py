@@ -31,15 +31,16 @@ def deploy(
     on_line: OnLine | None = None,
     app_dir: Path = PROJECT,
     stack: str = STACK,
+    bootstrap: bool = True,
 ) -> dict[str, str]:
     """Bootstrap, deploy all stacks of the app and return the outputs of one. Raises DeployFailed."""
     with tempfile.TemporaryDirectory(prefix="cdk-") as scratch:
         quiet = ["--no-notices", "--progress=events", "--ci"]
-        # From an empty directory: with an app in sight the CLI would synthesize it for nothing.
-        environment = _environment(aws) | {
-            "TMPDIR": scratch
-        }  # what the CLI leaves there when it is interrupted goes too
-        _run(environment, Path(scratch), ["bootstrap", f"aws://{aws.account}/{aws.region}", *quiet], on_line)
+        # What the CLI leaves there when it is interrupted goes too.
+        environment = _environment(aws) | {"TMPDIR": scratch}
+        if bootstrap:
+            # From an empty directory: with an app in sight the CLI would synthesize it for nothing.
+            _run(environment, Path(scratch), ["bootstrap", f"aws://{aws.account}/{aws.region}", *quiet], on_line)
         outputs = Path(scratch) / "outputs.json"
         files = [f"--outputs-file={outputs}", f"--output={scratch}/assembly"]
         settings = [f"--context={key}={value}" for key, value in context.items()]

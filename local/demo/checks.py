@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from local.demo.readings import Readings, Refusal
+from local.demo.ends import End, end_problems
+from local.demo.readings import RECOVERED, Readings, Refusal
 
 _MOST_PER_CALL = 25
 DEFERRED = "deferred"
@@ -21,19 +22,30 @@ class Fate(Enum):
     REFUSED = "no call; in the dead-letter queue and on the topic, in the function's words"
     REFUSED_AGAIN = "no call; on the topic, and later in the dead-letter queue"
     BUDGETED = "rebooted, or refused as the budget is spent"
+    FOLLOWED = "followed until it is known how the node ended"
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
     """A node by the ID that is reported, and its fate; `code` is what one that failed or was refused must show.
 
-    `instance` is the node's instance ID where HyperPod has such a node, to see whether it is well again.
+    `instance` is the node's instance ID where HyperPod has such a node, to see whether it is well again. `end` says
+    more of one that is followed.
     """
 
     node: str
     fate: Fate
     code: str | None = None
     instance: str | None = None
+    end: End | None = None
+
+    @property
+    def may_reboot(self) -> bool:
+        return self.end.reboots > 0 if self.end else self.fate in _MAY_REBOOT
+
+    @property
+    def may_be_reported(self) -> bool:
+        return bool(self.end.lists) if self.end else self.fate in _MAY_BE_REPORTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +81,7 @@ def most_calls(groups: Sequence[int]) -> int:
 
 def unanswered(readings: Readings) -> Iterator[str]:
     """The events that did not come to exactly one outcome."""
-    outcomes = Counter(line.event_id for line in readings.log)
+    outcomes = Counter(line.event_id for line in readings.outcomes)
     for event in readings.events:
         if outcomes[event.id] != 1:
             yield f"{event.detail_type} {event.id} has {outcomes[event.id]} outcomes in the function's log"
@@ -77,8 +89,8 @@ def unanswered(readings: Readings) -> Iterator[str]:
 
 def strangers(expected: Sequence[Expected], readings: Readings) -> Iterator[str]:
     """What happened to nodes that nothing should have happened to, and messages about them."""
-    reboots = {one.node for one in expected if one.fate in _MAY_REBOOT}
-    reported = {one.node for one in expected if one.fate in _MAY_BE_REPORTED}
+    reboots = {one.node for one in expected if one.may_reboot}
+    reported = {one.node for one in expected if one.may_be_reported}
     started = {node for call in readings.calls for node in call.started}
     yield from (f"{node} was rebooted, and should not be" for node in sorted(started - reboots))
     for place, nodes in (
@@ -89,12 +101,14 @@ def strangers(expected: Sequence[Expected], readings: Readings) -> Iterator[str]
 
 
 def not_well(expected: Sequence[Expected], readings: Readings) -> Iterator[str]:
-    """The rebooted nodes that have not come back healthy, or of which HyperPod has not said so."""
+    """The rebooted nodes that have not come back healthy, or of which HyperPod or the function has not said so."""
     for one in expected:
-        if not one.instance or not readings.started(one.node):
+        if one.end or not one.instance or not readings.started(one.node):
             continue
         if one.instance not in readings.well or not readings.said_well(one.instance):
             yield f"{one.node} is not healthy again"
+        if [line.outcome for line in readings.ends_of(one.node)] != [RECOVERED]:
+            yield f"{one.node}: the function's log does not say once that it has recovered"
 
 
 def _rebooted(one: Expected, readings: Readings) -> Iterator[str]:
@@ -163,6 +177,10 @@ def _left_alone(one: Expected, readings: Readings) -> Iterator[str]:
         yield f"{one.node}: the function's log does not say that it was deferred, and that only"
 
 
+def _followed(one: Expected, readings: Readings) -> Iterator[str]:
+    return end_problems(one.node, one.end, readings) if one.end else iter(())
+
+
 _CHECKS = {
     Fate.REBOOTED: _rebooted,
     Fate.FAILED: _failed,
@@ -170,6 +188,7 @@ _CHECKS = {
     Fate.REFUSED: _refused,
     Fate.REFUSED_AGAIN: _refused_again,
     Fate.BUDGETED: _budgeted,
+    Fate.FOLLOWED: _followed,
 }
 _MAY_REBOOT = (Fate.REBOOTED, Fate.BUDGETED)
 _MAY_BE_REPORTED = (Fate.FAILED, Fate.REFUSED, Fate.REFUSED_AGAIN, Fate.BUDGETED)

@@ -9,6 +9,10 @@ from local.demo.stage import Stage
 
 _NAMESPACE = "ContainerInsights"
 _METRIC = "hyperpod_node_health_status_unschedulable_pending_reboot"
+_REASONS = {
+    "ALARM": "Threshold Crossed: 1 datapoint [1.0] was greater than or equal to the threshold (1.0).",
+    "OK": "Threshold Crossed: 1 datapoint [0.0] was not greater than or equal to the threshold (1.0).",
+}
 _FAULT = "HyperPod Health Monitoring Agent (HMA) has detected fault type NvidiaErrorTerminate on this node."
 
 
@@ -46,12 +50,16 @@ def cluster_event(cluster: Cluster, logical_id: str) -> dict[str, Any]:
     return _entry("aws.sagemaker", "SageMaker HyperPod Cluster Event", cluster.arn, {"EventDetails": detail})
 
 
-def contributor_event(stage: Stage, alarm: str, node: Node) -> dict[str, Any]:
-    """One series of a Metrics Insights alarm goes into ALARM."""
+def contributor_event(stage: Stage, alarm: str, node: Node, state: str = "ALARM") -> dict[str, Any]:
+    """One series of a Metrics Insights alarm goes into ALARM, or is OK again."""
     contributor = {"id": node.instance_id.removeprefix("i-")[-16:], "attributes": _dimensions(node)}
-    return _alarm_entry(
-        stage, alarm, {"alarmContributor": contributor, "configuration": _grouped()}, "CloudWatch Alarm Contributor"
-    )
+    detail = {"alarmContributor": contributor, "configuration": _grouped()}
+    return _alarm_entry(stage, alarm, detail, "CloudWatch Alarm Contributor", state=state)
+
+
+def calm_contributor(stage: Stage, alarm: str, node: Node) -> None:
+    """Have the node's series be OK once the node is well."""
+    stage.watch_metric(node, lambda: stage.aws.put_events(contributor_event(stage, alarm, node, "OK")))
 
 
 def parent_event(stage: Stage, alarm: str) -> dict[str, Any]:
@@ -82,8 +90,12 @@ def set_off_alarm(stage: Stage, alarm: str, node: Node) -> None:
         Threshold=1,
         ComparisonOperator="GreaterThanOrEqualToThreshold",
     )
-    reason = "Threshold Crossed: 1 datapoint [1.0] was greater than or equal to the threshold (1.0)."
-    cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason=reason)
+
+    def set_state(state: str) -> None:
+        cloudwatch.set_alarm_state(AlarmName=alarm, StateValue=state, StateReason=_REASONS[state])
+
+    set_state("ALARM")
+    stage.watch_metric(node, lambda: set_state("OK"))
 
 
 def _dimensions(node: Node) -> dict[str, str]:
@@ -98,14 +110,13 @@ def _grouped() -> dict[str, Any]:
     return {"metrics": [{"id": "q1", "expression": query, "returnData": True, "period": 60}]}
 
 
-def _alarm_entry(stage: Stage, alarm: str, detail: dict[str, Any], kind: str = "CloudWatch Alarm") -> dict[str, Any]:
+def _alarm_entry(
+    stage: Stage, alarm: str, detail: dict[str, Any], kind: str = "CloudWatch Alarm", *, state: str = "ALARM"
+) -> dict[str, Any]:
     arn = f"arn:aws:cloudwatch:{stage.aws.region}:{stage.aws.account}:alarm:{alarm}"
-    state = {
-        "value": "ALARM",
-        "reason": "Threshold Crossed: 1 datapoint was greater than or equal to the threshold (1.0).",
-        "timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000"),
-    }
-    return _entry("aws.cloudwatch", f"{kind} State Change", arn, {"alarmName": alarm, "state": state} | detail)
+    timestamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "+0000"
+    told = {"value": state, "reason": _REASONS[state], "timestamp": timestamp}
+    return _entry("aws.cloudwatch", f"{kind} State Change", arn, {"alarmName": alarm, "state": told} | detail)
 
 
 def _entry(source: str, detail_type: str, resource: str, detail: dict[str, Any]) -> dict[str, Any]:

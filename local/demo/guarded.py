@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from local.demo.checks import Fate
 from local.demo.clusters import BUDGET_NODES, BUDGET_PERCENT, Cluster, Node
-from local.demo.events import contributor_event, health_event, set_off_alarm
+from local.demo.events import calm_contributor, contributor_event, health_event, set_off_alarm
 from local.demo.mode import mode_command, set_mode
 from local.demo.stage import Stage
 from local.demo.step import Step, expect, rebooted
@@ -27,14 +27,17 @@ def budget(cluster: Cluster, sick: int) -> Step:
 
 
 def storm(cluster: Cluster, node: Node) -> Step:
+    alarm = "hyperpod-nodes-pending-reboot"
+
     def play(stage: Stage) -> None:
         stage.break_node(node, event=False)
         for _ in range(STORM_REPORTS // _MOST_PER_PUT):
             half = range(_MOST_PER_PUT // 2)
             stage.aws.put_events(
                 *(health_event(cluster, node.instance_id) for _ in half),
-                *(contributor_event(stage, "hyperpod-nodes-pending-reboot", node) for _ in half),
+                *(contributor_event(stage, alarm, node) for _ in half),
             )
+        calm_contributor(stage, alarm, node)
 
     title = f"One node is reported {STORM_REPORTS} times, by HyperPod and by an alarm"
     return Step(title, (rebooted(node),), play, tallied=True)

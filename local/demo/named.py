@@ -1,4 +1,4 @@
-"""Makes the cluster and the nodes that a captured event names, as far as HyperPod could have them."""
+"""Makes the cluster and the sick nodes that a captured event names, as far as HyperPod could have them."""
 
 from dataclasses import dataclass
 
@@ -37,6 +37,9 @@ def make_named(aws: LocalAws, names: Names) -> Made:
         for node, id_ in zip(made["nodes"][start:], wanted, strict=False):
             if _rename(aws, cluster, node["instance_id"], key, id_):
                 known.add(id_)
+    for id_ in known:
+        # An event of its own would be one more than the captured one.
+        aws.admin("POST", "/_local/hyperpod/nodes/break", {"cluster": cluster, "node": id_, "event": False})
     return Made(cluster, True, tuple(id_ for id_ in ids if id_ in known), tuple(id_ for id_ in ids if id_ not in known))
 
 

@@ -18,6 +18,7 @@ from local.demo.watch import Watch
 
 LOOK_SECONDS = 0.2
 _HURRIED_SECONDS = 0.5  # once something did not happen in time, what follows is not waited for as long
+_NOTHING = Readings()
 
 
 @dataclass(slots=True)
@@ -30,20 +31,23 @@ class Performance:
     night: Night
     patience: float
 
-    def play(self) -> Readings:
-        """All scenes; returns the last look."""
-        readings, number = self.watch.look(), 0
-        for scene in self.night.scenes:
-            numbered = list(enumerate(scene, start=number + 1))
+    def play(self, scenes: Sequence[Scene], *, first: int = 1, after: Readings = _NOTHING) -> Readings:
+        """All scenes, their steps numbered from `first` on; returns what was seen in them, and not `after` already."""
+        readings, number = after, first
+        for scene in scenes:
+            readings = self._play_scene(scene, partial(scene_view, list(enumerate(scene, start=number))), after)
             number += len(scene)
-            readings = self._play_scene(scene, partial(scene_view, numbered))
-        return readings
+        return readings.since(after)
 
-    def _play_scene(self, scene: Scene, view: Callable[[Readings], RenderableType]) -> Readings:
+    def _play_scene(self, scene: Scene, view: Callable[[Readings], RenderableType], after: Readings) -> Readings:
         for step in scene:
             step.play(self.stage)
         expected = [one for step in scene for one in step.expected]
-        return self.wait(lambda seen: not is_open(expected, seen) and not any(unanswered(seen)), view)
+
+        def is_over(seen: Readings) -> bool:
+            return not is_open(expected, seen) and not any(unanswered(seen))
+
+        return self.wait(lambda seen: is_over(seen.since(after)), lambda seen: view(seen.since(after)))
 
     def wait(self, is_over: Callable[[Readings], bool], view: Callable[[Readings], RenderableType]) -> Readings:
         """Look, and show what is seen, until it is over or patience runs out: the last look."""
@@ -56,6 +60,7 @@ class Performance:
                     break
                 time.sleep(LOOK_SECONDS)
                 readings = self.watch.look()
+                self.stage.calm(readings.well)
         return readings
 
 

@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 from rich.console import Console, Group
@@ -58,7 +58,9 @@ class CdkWork:
         """Take notice of one line of output."""
         counter = _COUNTER.match(output)
         if counter:
-            self.lines[-1].detail = f"{counter[1]} of {counter[2]} steps"
+            done, most = int(counter[1]), int(counter[2])
+            # Of an update the CLI counts what changes, and then all that it looks at.
+            self.lines[-1].detail = f"{done} of {most} steps" if done <= most else "updating"
         elif "bootstrapped" in output:
             self.lines[-1].end()
             self.lines.append(Line("cdk deploy", "synthesizing"))
@@ -77,10 +79,18 @@ def work(console: Console, label: str) -> Iterator[Line]:
         yield line
 
 
+def cdk_work(console: Console) -> AbstractContextManager[CdkWork]:
+    """Show bootstrap and deploy while they go on, and how they ended."""
+    return _cdk(console, CdkWork())
+
+
+def cdk_update(console: Console) -> AbstractContextManager[CdkWork]:
+    """Show a deploy to what is bootstrapped while it goes on, and how it ended."""
+    return _cdk(console, CdkWork([Line("cdk deploy", "synthesizing")]))
+
+
 @contextmanager
-def cdk_work(console: Console) -> Iterator[CdkWork]:
-    """Show the CDK CLI's work while it goes on, and how it ended."""
-    cdk = CdkWork()
+def _cdk(console: Console, cdk: CdkWork) -> Iterator[CdkWork]:
     with kept_up_to_date(console, lambda: cdk), _ending(lambda: cdk.lines[-1]):
         yield cdk
 

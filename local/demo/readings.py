@@ -1,9 +1,12 @@
 """What can be seen from outside: the simulator's call log, the bus, both ends of the topic, the dead letters. Pure."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
+
+RECOVERED, NOT_RECOVERED, SUPERSEDED = "recovered", "not_recovered", "superseded"
+ENDS = (RECOVERED, NOT_RECOVERED, SUPERSEDED)  # how a node can end, in the words of the function's log
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +96,10 @@ class Event:
     @classmethod
     def read(cls, body: str, time: float) -> Self:
         event = _object(body)
-        health = _object(_object(event.get("detail")).get("HealthSummary"))
-        return cls(
-            time, event.get("id", ""), event.get("detail-type", ""), health.get("HealthStatus") == "Healthy", body
-        )
+        detail = _object(event.get("detail"))
+        health, alarm = (_object(detail.get(name)) for name in ("HealthSummary", "state"))
+        is_recovery = health.get("HealthStatus") == "Healthy" or alarm.get("value") == "OK"
+        return cls(time, event.get("id", ""), event.get("detail-type", ""), is_recovery, body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,29 +113,46 @@ class Mail:
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """The function's structured log line about one outcome."""
+    """The function's structured log line about one outcome; `by_check`: its own check came to it, not a report."""
 
     event_id: str
     node: str | None
     outcome: str
     code: str | None
     reason: str
+    by_check: bool = False
+
+    @classmethod
+    def read(cls, line: Mapping[str, Any]) -> Self:
+        id_, node, reason = line.get("event_id", ""), line.get("node"), line.get("reason", "")
+        return cls(id_, node, line["outcome"], line.get("code"), reason, "check" in line)
+
+    @property
+    def is_end(self) -> bool:
+        """Whether it tells how a node ended, which is no outcome of a report."""
+        return self.outcome in ENDS
 
 
-def read_log(messages: Iterable[str]) -> list[LogLine]:
+def read_log(messages: Sequence[str]) -> list[LogLine]:
     """The lines among a log's messages that tell an outcome."""
-    lines = (_object(message) for message in messages)
-    return [
-        LogLine(line.get("event_id", ""), line.get("node"), line["outcome"], line.get("code"), line.get("reason", ""))
-        for line in lines
-        if "outcome" in line
-    ]
+    return [LogLine.read(line) for line in map(_object, messages) if "outcome" in line]
+
+
+def read_recoveries(messages: Sequence[str]) -> list[float]:
+    """The seconds of the metric TimeToRecovery, from the lines that CloudWatch makes metrics of."""
+    lines = [line for line in map(_object, messages) if "_aws" in line]
+    return [seconds for line in lines for seconds in _numbers(line.get("TimeToRecovery", ()))]
+
+
+def _numbers(value: Any) -> list[float]:
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 @dataclass(frozen=True, slots=True)
 class Readings:
     """Everything seen up to one moment; the letters, `well` (the healthy nodes that run) and the queues' depths
-    are as of that moment. `waiting` counts what the intake queue has, `delayed` the dead letters to be seen later."""
+    are as of that moment. `waiting` counts what the intake queue has, without the checks that are not due yet;
+    `delayed` the dead letters to be seen later. `recoveries` has the metric TimeToRecovery, in seconds."""
 
     events: Sequence[Event] = ()
     calls: Sequence[Call] = ()
@@ -140,6 +160,7 @@ class Readings:
     told: Sequence[Told] = ()
     mails: Sequence[Mail] = ()
     log: Sequence[LogLine] = ()
+    recoveries: Sequence[float] = ()
     well: frozenset[str] = field(default_factory=frozenset)
     waiting: int = 0
     delayed: int = 0
@@ -153,6 +174,7 @@ class Readings:
             told=self.told[len(earlier.told) :],
             mails=self.mails[len(earlier.mails) :],
             log=self.log[len(earlier.log) :],
+            recoveries=self.recoveries[len(earlier.recoveries) :],
         )
 
     def started(self, node: str) -> list[Call]:
@@ -176,10 +198,18 @@ class Readings:
         """Whether HyperPod reported the node healthy."""
         return any(event.is_recovery and node in event.text for event in self.events)
 
+    @property
+    def outcomes(self) -> list[LogLine]:
+        """What the log tells of reports: neither what their checks came to, nor how nodes ended."""
+        return [line for line in self.log if not line.by_check and not line.is_end]
+
     def outcomes_of(self, events: Sequence[Event]) -> list[LogLine]:
         """What the log tells of these events."""
         ids = {event.id for event in events}
-        return [line for line in self.log if line.event_id in ids]
+        return [line for line in self.outcomes if line.event_id in ids]
+
+    def ends_of(self, node: str) -> list[LogLine]:
+        return [line for line in self.log if line.node == node and line.is_end]
 
 
 def _id(entry: Mapping[str, Any]) -> str | None:

@@ -10,12 +10,13 @@ from rich.text import Text
 
 from local.aws import PROJECT, LocalAws
 from local.demo.captured import Capture, Way
+from local.demo.ends import REBOOTED, WAITING
 from local.demo.marks import heading, say, say_within
 from local.demo.named import Made, make_named
-from local.demo.readings import Call, Readings
+from local.demo.readings import Call, LogLine, Readings
 from local.demo.report import show_letters, show_mail
 from local.demo.setup import deploy_stack, local_aws
-from local.demo.stage import CONTEXT, listen_to_bus, subscribe_to_topic
+from local.demo.stage import SOON, listen_to_bus, subscribe_to_topic
 from local.demo.watch import Watch
 from local.deploy import STACK
 
@@ -27,7 +28,7 @@ def replay(console: Console, capture: Capture, patience: float) -> bool:
     say(console, "HyperPod Node Remediation: one event on a local AWS", style="bold")
     heading(console, "Setting up")
     with local_aws(console) as aws:
-        outputs = deploy_stack(console, aws, CONTEXT | _prefixes(console, capture.names.alarm))
+        outputs = deploy_stack(console, aws, SOON | _prefixes(console, capture.names.alarm))
         made = make_named(aws, capture.names)
         queues = {"topic_queue": subscribe_to_topic(aws, outputs), "bus_queue": listen_to_bus(aws)}
         watch = Watch(aws, outputs, **queues)
@@ -89,11 +90,11 @@ def _deliver(aws: LocalAws, outputs: Mapping[str, str], capture: Capture) -> Non
 
 
 def _await(watch: Watch, patience: float) -> Readings:
-    """The first look that shows an outcome and all that it leads to, else the last one."""
+    """The first look that shows an outcome, all that it leads to and how rebooted nodes ended, else the last one."""
     deadline = time.monotonic() + patience
     while True:
         readings = watch.look()
-        if readings.log:
+        if readings.log and not any(_still_open(readings)):
             return watch.look()  # the line comes last, but a look reads the log last too
         if time.monotonic() > deadline:
             return readings
@@ -105,17 +106,29 @@ def _show_outcome(console: Console, readings: Readings, patience: float) -> bool
     if not readings.log:
         say(console, f"Nothing in {patience:.0f} s: no line of the function's log tells of an outcome.", style="red")
         return False
-    for line in readings.log:
-        console.print(
-            Text.assemble((line.outcome, "bold"), f": {line.node or 'no node'}{f'  {line.code}' if line.code else ''}")
-        )
-        say_within(console, line.reason)
+    news = [line for line in readings.log if line.outcome != WAITING]
+    for line in news:
+        _show_line(console, line)
     asked = [_asked(call) for call in readings.calls] or ["BatchRebootClusterNodes was not called."]
     say(console, *asked)
     if readings.letters:
         show_letters(console, readings.letters)
     show_mail(console, readings.mails)
-    return True
+    unknown = list(_still_open(readings))
+    say(console, *(f"{node} was rebooted, and how it ended was not seen in {patience:.0f} s." for node in unknown))
+    return not unknown
+
+
+def _still_open(readings: Readings) -> Iterator[str]:
+    """The nodes that were rebooted, and of which nothing tells yet how they ended."""
+    rebooted = [line.node for line in readings.log if line.outcome == REBOOTED and line.node]
+    return (node for node in dict.fromkeys(rebooted) if not readings.ends_of(node))
+
+
+def _show_line(console: Console, line: LogLine) -> None:
+    about = f": {line.node or 'no node'}{f'  {line.code}' if line.code else ''}"
+    console.print(Text.assemble((line.outcome, "bold"), about))
+    say_within(console, line.reason)
 
 
 def _asked(call: Call) -> str:

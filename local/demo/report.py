@@ -3,6 +3,7 @@
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
+from statistics import fmean
 
 from rich.console import Console
 from rich.text import Text
@@ -11,6 +12,7 @@ from local.demo.checks import Verdict
 from local.demo.marks import CROSS, TICK, counted, heading, say, say_within
 from local.demo.readings import Letter, Mail, Readings
 
+_MOST_TIMES = 8  # shown one by one
 _MOST_PROBLEMS = 5  # shown of one claim
 _MOST_CHARACTERS = 200  # shown of a body that names no node
 
@@ -26,9 +28,10 @@ def show_numbers(console: Console, readings: Readings) -> None:
         f"{len(readings.events) - recoveries:>4} events in, and {recoveries} more that report a node healthy again",
         f"{sum(started):>4} nodes rebooted in {len(started)} calls ({' + '.join(map(str, started))} nodes)",
         f"{others:>4} more calls, which rebooted nothing",
-        f"{len(readings.log):>4} outcomes of reports:",
+        f"{len(readings.outcomes):>4} outcomes of reports:",
     )
     say_within(console, _outcomes(readings), style="")
+    show_recoveries(console, readings)
     say(
         console,
         f"{len(readings.letters):>4} messages in the DLQ, {len(readings.told)} nodes named on the topic",
@@ -37,8 +40,26 @@ def show_numbers(console: Console, readings: Readings) -> None:
 
 
 def _outcomes(readings: Readings) -> str:
-    counts = Counter(line.outcome for line in readings.log).most_common()
+    counts = Counter(line.outcome for line in readings.outcomes).most_common()
     return ", ".join(f"{number} {outcome}" for outcome, number in counts) or "none"
+
+
+def show_recoveries(console: Console, readings: Readings) -> None:
+    """How long nodes took to be well again, by the function's own metric."""
+    seconds = sorted(readings.recoveries)
+    if not seconds:
+        say(console, "   0 values of the metric TimeToRecovery")
+        return
+    say(
+        console,
+        f"{len(seconds):>4} recovered, after {fmean(seconds):.1f} s on average (TimeToRecovery){_each(seconds)}",
+    )
+
+
+def _each(seconds: Sequence[float]) -> str:
+    if len(seconds) > _MOST_TIMES:
+        return f", {seconds[-1]:.0f} s at most"
+    return f": {', '.join(f'{value:.0f}' for value in seconds)} s"
 
 
 def show_mail(console: Console, mails: Sequence[Mail]) -> None:

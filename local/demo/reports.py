@@ -3,6 +3,7 @@
 from local.demo.checks import Expected, Fate
 from local.demo.clusters import Cluster, Node
 from local.demo.events import (
+    calm_contributor,
     cluster_event,
     contributor_event,
     health_event,
@@ -36,6 +37,8 @@ def contributors(nodes: tuple[Node, ...]) -> Step:
             stage.break_node(node, event=False)
         series = (contributor_event(stage, alarm, node) for node in nodes)
         stage.aws.put_events(parent_event(stage, alarm), *series)
+        for node in nodes:
+            calm_contributor(stage, alarm, node)
 
     return Step("One alarm over many nodes goes off for three of them", tuple(map(rebooted, nodes)), play, alarm)
 

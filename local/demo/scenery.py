@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import groupby
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -10,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from local.demo.checks import DEFERRED, REFUSED, Expected, Fate
+from local.demo.ends import story_of
 from local.demo.marks import MARGIN, counted, shell
 from local.demo.readings import Letter, Readings
 from local.demo.step import Step
@@ -85,7 +87,23 @@ def _sum_of_letters(refused: Sequence[Expected], letters: Sequence[Letter], read
     ]
 
 
+def _story(one: Expected, readings: Readings) -> Text:
+    """What the log tells of a node that is followed, to its end and why it ended so."""
+    lines = story_of(one.node, readings)
+    last = max((at for at, line in enumerate(lines, start=1) if line.is_end), default=len(lines))
+    lines = lines[:last]  # a check that was under way finds nothing to say any more
+    told = [(outcome, len(list(alike))) for outcome, alike in groupby(line.outcome for line in lines)]
+    words = " → ".join(f"{outcome} x{times}" if times > 1 else outcome for outcome, times in told) or "waiting"
+    end = next((line for line in lines if line.is_end), None)
+    if end is None:
+        return Text(words, style="dim")
+    code = f": {end.code}{_where(one, readings)}" if end.code else ""
+    return Text.assemble((words + code, "yellow" if end.code else "green"), "\n", (end.reason, "dim"))
+
+
 def _what_became(one: Expected, readings: Readings) -> Text:
+    if one.end:
+        return _story(one, readings)
     started, refusal = readings.started(one.node), readings.refusal(one.node)
     if started:
         after = _seconds_after(one, readings, started[-1].time)

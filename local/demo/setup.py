@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 
 from local.aws import LocalAws
-from local.demo.progress import cdk_work, work
+from local.demo.progress import cdk_update, cdk_work, work
 from local.deploy import STACK, deploy
 
 _TOOLKIT = "CDKToolkit"
@@ -27,6 +27,13 @@ def local_aws(console: Console) -> Iterator[LocalAws]:
         handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
         aws.stop()
         signal.signal(signal.SIGINT, handler)
+
+
+def update_stack(console: Console, aws: LocalAws, context: Mapping[str, str]) -> None:
+    """Deploy once more with other settings."""
+    with cdk_update(console) as cdk:
+        deploy(aws, context=context, on_line=cdk.read, bootstrap=False)
+        cdk.lines[-1].detail = f"stack {STACK}, updated"
 
 
 def deploy_stack(console: Console, aws: LocalAws, context: Mapping[str, str]) -> dict[str, str]:

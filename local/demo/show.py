@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from rich.console import Console
 
 from local.aws import LocalAws
+from local.demo.aftermath import follow_nodes
 from local.demo.checks import Verdict
 from local.demo.clusters import make_clusters
 from local.demo.marks import heading, say
@@ -21,7 +22,7 @@ from local.demo.watch import Watch
 
 
 def show(console: Console, saboteur: Callable[[LocalAws, Mapping[str, str]], None] | None, patience: float) -> bool:
-    """Set up, play, report, redrive; whether everything was as it must be."""
+    """Set up, play, report, redrive, follow; whether everything was as it must be."""
     started = time.monotonic()
     say(console, "HyperPod Node Remediation: a night on a local AWS", style="bold")
     heading(console, "Setting up")
@@ -59,7 +60,7 @@ def _set_stage(console: Console, aws: LocalAws, outputs: Mapping[str, str]) -> t
 def _perform(console: Console, performance: Performance) -> bool:
     night = performance.night
     heading(console, "The night")
-    seen = performance.play()
+    seen = performance.play(night.scenes)
     show_numbers(console, seen)
     show_mail(console, seen.mails)
     show_letters(console, seen.letters)
@@ -67,7 +68,7 @@ def _perform(console: Console, performance: Performance) -> bool:
     if seen.letters_of(night.busy.instance_id):
         after = redrive(performance, seen)
         _show_later_mail(console, after)
-        verdicts += judge_redrive(night, seen, after)
+        verdicts += [*judge_redrive(night, seen, after), *follow_nodes(performance)]
     else:
         verdicts.append(Verdict("the redrive", ("there is no dead letter of the node in use to redrive",)))
     return show_verdicts(console, verdicts)

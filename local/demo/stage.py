@@ -1,8 +1,8 @@
 """What the demonstration plays on: clusters of its own, and subscribers of its own to the topic and the bus."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from local.aws import LocalAws
@@ -11,6 +11,8 @@ from local.demo.clusters import BUDGET_PERCENT, Clusters, Node
 READER = "oncall@example.com"
 # What the local AWS is deployed with besides cdk.json; a short window so that nobody sits waiting for a batch to fill.
 CONTEXT = {"remediation.batch_window": "1s", "remediation.notification_emails": READER}
+# For one event: how it ended is to be known soon.
+SOON = CONTEXT | {"remediation.verify_after": "2s", "remediation.verify_timeout": "8s"}
 # How long a budget stays spent: longer than a slow machine takes for its reports, and yet short enough to wait for.
 BUDGET_SECONDS = 30
 # The cooldown may not be longer than the budget's window.
@@ -23,12 +25,31 @@ _SOURCES = ["aws.sagemaker", "aws.cloudwatch"]
 
 
 @dataclass(frozen=True, slots=True)
+class AlarmOn:
+    """An alarm in ALARM, by the node that it is about."""
+
+    node: Node
+    calm: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """A deployed stack and clusters with nodes, for a script to act on."""
 
     aws: LocalAws
     outputs: Mapping[str, str]
     clusters: Clusters
+    alarms: list[AlarmOn] = field(default_factory=list)
+
+    def watch_metric(self, node: Node, calm: Callable[[], None]) -> None:
+        """An alarm is in ALARM because of a node; `calm` makes it OK again."""
+        self.alarms.append(AlarmOn(node, calm))
+
+    def calm(self, well: Container[str]) -> None:
+        """Do what CloudWatch does when a node is well again: its metric falls, and its alarms are OK."""
+        for alarm in [alarm for alarm in self.alarms if alarm.node.instance_id in well]:
+            self.alarms.remove(alarm)
+            alarm.calm()
 
     def break_node(self, node: Node, **how: object) -> None:
         """Make a node unhealthy; HyperPod says so on the bus, unless `event` is false."""

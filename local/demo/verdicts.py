@@ -23,7 +23,10 @@ def judge_night(night: Night, seen: Readings) -> list[Verdict]:
     return [
         Verdict(f"{sum(reboots)} nodes were rebooted, each once", tuple(_not_rebooted(night, seen))),
         Verdict(f"that took at most {most_calls(reboots)} calls", tuple(too_many)),
-        Verdict("they are all healthy again", tuple(not_well(expected, seen))),
+        Verdict(
+            "they are all healthy again, and the log says once of each that it recovered",
+            tuple(not_well(expected, seen)),
+        ),
         verdict(
             f"{len(failed)} could not be: in the DLQ and on the topic, in SageMaker's words",
             Fate.FAILED,

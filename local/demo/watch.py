@@ -4,7 +4,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from local.aws import LocalAws
-from local.demo.readings import Call, Event, Letter, LogLine, Mail, Readings, Told, read_log, read_told
+from local.demo.readings import (
+    Call,
+    Event,
+    Letter,
+    Mail,
+    Readings,
+    Told,
+    read_log,
+    read_recoveries,
+    read_told,
+)
 
 _HELD_SECONDS = 20  # longer than one look at the dead letters takes
 _DEPTHS = ("", "NotVisible", "Delayed")
@@ -27,20 +37,22 @@ class Watch:
         """Everything as of now."""
         for message in self._drain(self._bus_queue):
             self._events.append(Event.read(message["Body"], int(message["Attributes"]["SentTimestamp"]) / 1000))
-        waiting = sum(self._depths(self._outputs["IntakeQueueUrl"]).values())  # first: what left it by now shows below
+        intake = self._depths(self._outputs["IntakeQueueUrl"])  # first: what left it by now shows below
         calls = self._aws.admin("GET", "/_local/hyperpod/calls")["calls"]
         letters = self._dead_letters()
         for message in self._drain(self._topic_queue):
             self._told += read_told(message["Body"])
+        messages = self._log()
         return Readings(
             events=tuple(self._events),
             calls=tuple(Call.read(call) for call in calls),
             letters=tuple(letters),
             told=tuple(self._told),
             mails=tuple(Mail(mail["to"], mail["subject"], mail["message"]) for mail in self._aws.mail()),
-            log=tuple(self._log()),
+            log=tuple(read_log(messages)),
+            recoveries=tuple(read_recoveries(messages)),
             well=frozenset(self._well()),
-            waiting=waiting,
+            waiting=intake[""] + intake["NotVisible"],  # the delayed ones are checks, which are not due yet
             delayed=self._depths(self._outputs["DeadLetterQueueUrl"])["Delayed"],
         )
 
@@ -78,11 +90,11 @@ class Watch:
         answer = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(names.values()))
         return {kind: int(answer["Attributes"][name]) for kind, name in names.items()}
 
-    def _log(self) -> list[LogLine]:
+    def _log(self) -> list[str]:
         logs = self._logs
         groups = [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]]
         pages = (logs.get_paginator("filter_log_events").paginate(logGroupName=group) for group in groups)
-        return read_log(event["message"] for group in pages for page in group for event in page["events"])
+        return [event["message"] for group in pages for page in group for event in page["events"]]
 
     def _well(self) -> Iterator[str]:
         for cluster in self._aws.admin("GET", "/_local/hyperpod/clusters"):

@@ -38,7 +38,7 @@ def do_nothing(aws: LocalAws, outputs: Mapping[str, str]) -> None:
 
 
 def test_demo_shows_that_everything_is_as_it_must_be(screen: Console) -> None:
-    """Reboots, guards, mail, dead letters and the redrive are seen, every claim holds, the exit status is 0."""
+    """Reboots, guards, mail, dead letters, the redrive and each end are seen; every claim holds, the status is 0."""
     assert main([], console=screen) == 0
     text = shown(screen)
     assert "✗" not in text
@@ -77,6 +77,23 @@ def test_demo_shows_that_everything_is_as_it_must_be(screen: Console) -> None:
         " ✓ redrive: the node that was reported in the pause is rebooted",
         " ✓ redrive: the Slurm controller is refused again",
         " ✓ redrive: the others failed again",
+        "45 recovered, after ",
+        "$ cdk deploy --context ",
+        "retrying → rebooted → ",
+        "superseded     A node is replaced",
+        "Subject: HyperPod ml-training: 1 not recovered",
+        "Subject: HyperPod ml-training: 1 recovered",
+        "not rebooted again: RebootLimitReached",
+        "Another mail to oncall@example.com: HyperPod ml-managed: 1 not recovered",
+        " 4 recovered, after ",
+        " ✓ afterwards: one came back",
+        " ✓ afterwards: the slow one was waited for",
+        " ✓ afterwards: the one that stayed sick was rebooted again",
+        " ✓ afterwards: the one that was replaced",
+        " ✓ afterwards: the busy one was tried again by itself",
+        " ✓ afterwards: the one that HyperPod repaired",
+        " ✓ afterwards: the one whose repair is stuck",
+        " ✓ the metric TimeToRecovery has a value for each that recovered",
     ):
         assert line in text
 
@@ -105,7 +122,7 @@ def test_demo_of_a_function_that_does_nothing_fails_soon_and_says_what_is_missin
 
 
 def test_captured_event_is_played_now_on_a_node_made_for_it(screen: Console, tmp_path: Path) -> None:
-    """A health event of years ago about a cluster of its own ends in a reboot of its node."""
+    """A health event of years ago about a cluster of its own ends in a reboot of its node, which then is well."""
     event = json.loads((_SAMPLES / "node-health.documented.json").read_bytes())
     event["detail"]["InstanceId"] = "i-0123456789abcdef0"
     file = tmp_path / "captured.json"
@@ -114,6 +131,7 @@ def test_captured_event_is_played_now_on_a_node_made_for_it(screen: Console, tmp
     text = shown(screen)
     assert "sample-cluster, made for it" in text
     assert "rebooted: i-0123456789abcdef0" in text
+    assert "recovered: i-0123456789abcdef0" in text
     assert "BatchRebootClusterNodes was called for i-0123456789abcdef0: the reboot started." in text
 
 

@@ -1,0 +1,67 @@
+"""How a node must end, and what must be seen on the way, held against what was read. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from local.demo.readings import NOT_RECOVERED, RECOVERED, SUPERSEDED, LogLine, Readings
+
+GIVEN_UP = "NotRecovered"
+REBOOTED, DEFERRED, RETRYING, WAITING = "rebooted", "deferred", "retrying", "waiting"
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The end in the log's words, after what else the log tells (`story`) and after so many reboots.
+
+    `lists` are those of the topic that name the node, in their order; `code` is that of its dead letter, if it has one.
+    """
+
+    outcome: str
+    story: tuple[str, ...]
+    reboots: int
+    lists: tuple[str, ...] = ()
+    code: str | None = None
+
+
+COMES_BACK = End(RECOVERED, (REBOOTED,), reboots=1)
+COMES_BACK_LATE = End(RECOVERED, (REBOOTED, WAITING), reboots=1)
+STAYS_SICK = End(NOT_RECOVERED, (REBOOTED, REBOOTED), reboots=2, lists=("Failed",), code=GIVEN_UP)
+IS_REPLACED = End(SUPERSEDED, (REBOOTED,), reboots=1)
+IS_REPAIRED = End(RECOVERED, (DEFERRED,), reboots=0)
+STAYS_IN_REPAIR = End(NOT_RECOVERED, (DEFERRED,), reboots=0, lists=("Failed",), code=GIVEN_UP)
+IS_TRIED_AGAIN = End(RECOVERED, (RETRYING, REBOOTED), reboots=1, lists=("Failed", "Retrying", "Recovered"))
+
+
+def story_of(node: str, readings: Readings) -> list[LogLine]:
+    """What the log tells of a node, in its order."""
+    return [line for line in readings.log if line.node == node]
+
+
+def end_problems(node: str, end: End, readings: Readings) -> Iterator[str]:
+    """Everything about a node's end that is not, or not yet, as it must be."""
+    ends = [line.outcome for line in readings.ends_of(node)]
+    if ends != [end.outcome]:
+        yield f"{node}: ended {' and '.join(ends)}, not {end.outcome}" if ends else f"{node} has not ended"
+    if not _in_order(end.story, [line.outcome for line in story_of(node, readings)]):
+        yield f"{node}: the log does not tell {', then '.join(end.story)}"
+    if (starts := len(readings.started(node))) != end.reboots:
+        yield f"{node} was rebooted {starts} times, not {end.reboots}"
+    yield from _not_told(node, end, readings)
+
+
+def _not_told(node: str, end: End, readings: Readings) -> Iterator[str]:
+    lists = [told.list for told in readings.told_of(node)]
+    if lists != list(end.lists):
+        yield f"{node}: on the topic as {', '.join(lists) or 'nothing'}, not as {', '.join(end.lists) or 'nothing'}"
+    codes = [letter.refusal.code for letter in readings.letters_of(node)]
+    if codes != ([end.code] if end.code else []):
+        yield f"{node}: in the dead-letter queue with {', '.join(codes) or 'nothing'}, not {end.code or 'nothing'}"
+    mails = sum(node in mail.text for mail in readings.mails)
+    if bool(mails) != bool(end.lists):
+        yield f"{node} is named in {mails} mails"
+
+
+def _in_order(wanted: tuple[str, ...], told: list[str]) -> bool:
+    """Whether all that is wanted was told in this order, whatever else was."""
+    rest = iter(told)
+    return all(outcome in rest for outcome in wanted)
