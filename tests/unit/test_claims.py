@@ -11,11 +11,12 @@ from node_remediation.awserrors import CallError
 from node_remediation.claims import Claimant, Round
 from node_remediation.model import Case, Ending, IdKind, Node, NodeKey, Outcome, Result, TryAgain
 from node_remediation.reboot import Answer, Answers
-from node_remediation.record import Claim, NodeRecord
+from node_remediation.record import Claim, NodeRecord, Stage, Watch
 from node_remediation.settings import Settings
 from node_remediation.steps import Step
 from tests.unit.fakes import DENIED, LOST, NOW, THROTTLED, FakeLedger, FakeRebooter, case, instance_id
 
+DEFAULTS = Settings()
 LEASE = NOW + timedelta(seconds=65)
 
 
@@ -42,11 +43,12 @@ class Desk:
     steps: list[Step] = field(default_factory=list)
     slept: list[float] = field(default_factory=list)
     may_call: Callable[[], bool] = lambda: True
+    settings: Settings = DEFAULTS
 
     def reboot(self, cases: Sequence[Case]) -> Round:
         ids = count()
         claimant = Claimant(
-            settings=Settings(),
+            settings=self.settings,
             ledger=self.ledger,
             rebooter=self.rebooter,
             clock=lambda: NOW,
@@ -343,3 +345,36 @@ def test_one_id_known_by_two_keys_is_called_once_and_both_reports_end() -> None:
     ]
     assert not any(isinstance(result, TryAgain) for result in turn.results)
     assert desk.spent == 1
+
+
+@pytest.mark.parametrize(
+    ("result", "notify", "watched", "told"),
+    [
+        (Result.REBOOTED, False, True, False),
+        (Result.REBOOTED, True, True, True),
+        (Result.UNKNOWN, False, True, True),
+        (Result.FAILED, False, False, False),
+        (Result.NOT_CALLED, False, False, False),
+    ],
+)
+def test_answer_opens_the_watch_of_what_was_or_may_have_been_rebooted(
+    result: Result, notify: bool, watched: bool, told: bool
+) -> None:
+    """In the write that records it, from the claim on; and it knows what people are about to be told."""
+    desk = Desk(settings=Settings(notify_rebooted=notify))
+    desk.rebooter.answer = lambda _, called: Answer(called, result, "C", "words")
+    desk.reboot(sick(1))
+    until = NOW + timedelta(minutes=45)
+    expected = Watch("m-0", Stage.REBOOTED, NOW, until, NOW, told=told) if watched else None
+    assert desk.node(0).watch == expected
+
+
+def test_answer_that_is_no_reboot_leaves_an_earlier_watch_as_it_was() -> None:
+    """The reboot before it is still waited for."""
+    earlier = Watch("m-9", Stage.REBOOTED, NOW - timedelta(hours=1), NOW + timedelta(minutes=5), NOW)
+    for result in (Result.FAILED, Result.NOT_CALLED):
+        desk = Desk()
+        desk.ledger.book.put(NodeRecord(key(0), 1, watch=earlier))
+        desk.rebooter.answer = lambda _, called, result=result: Answer(called, result, "C", "words")  # type: ignore[misc]
+        desk.reboot(sick(1))
+        assert desk.node(0).watch == earlier

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from node_remediation.cluster import Facts
 from node_remediation.guard import GUARDS, GUARDS_WITHOUT_FACTS, Plan, Situation, judge, needs_facts, remember
-from node_remediation.model import Case, Ending, IdKind, Node, NodeKey, Outcome, Result
-from node_remediation.record import Book, BudgetRecord, Claim, NodeRecord
+from node_remediation.model import Case, Check, Ending, IdKind, Node, NodeKey, Outcome, Result
+from node_remediation.record import Book, BudgetRecord, Claim, NodeRecord, Stage, Watch
 from node_remediation.settings import Settings
 from tests.unit.fakes import NOW, case, ending, instance_id
 
@@ -355,6 +355,51 @@ def test_archive_replay_is_stale_however_fresh() -> None:
     assert (found.code, found.reason) == ("StaleReport", "the event is from the archive replay tuesday")
 
 
+@pytest.mark.parametrize(("due", "stale"), [(0, False), (60, False), (60.1, True)])
+def test_check_waits_from_when_it_was_due(due: float, stale: bool) -> None:
+    """It was sent with a delay, however short the age that reports may have."""
+    scene = Scene(waited=minutes(75))
+    found = scene.judge(check=Check("m-0", 1, ago(due)))
+    assert (found is not None) is stale
+    if found:
+        assert found.code == "StaleReport"
+
+
+def test_refused_check_is_answered_each_time() -> None:
+    """What a reboot comes to is no repetition of what a report came to."""
+    scene = Scene(mode="paused", known={"told": {"Paused": ago(10)}})
+    found = scene.judge(check=Check("m-0", 1, NOW))
+    assert found
+    assert (found.outcome, found.code) == (REFUSED, "Paused")
+
+
+RETRY = Watch("m-0", Stage.RETRYING, ago(5), NOW + minutes(47), ago(5), next_at=NOW + minutes(2))
+
+
+def test_report_of_a_node_whose_retry_is_due_is_a_duplicate() -> None:
+    """That says when; the retry itself, and what a person asks for, goes on."""
+    scene = Scene(known={"watch": RETRY})
+    found = scene.judge()
+    assert found
+    assert (found.outcome, found.code) == (DUPLICATE, None)
+    assert found.reason == "a failed try is made again at 2026-11-23 02:16:07 UTC"
+    assert scene.judge(check=Check("m-0", 1, NOW, retry=True)) is None
+    assert scene.judge(on_demand=True) is None
+
+
+@pytest.mark.parametrize(
+    "watch",
+    [
+        replace(RETRY, until=NOW),
+        replace(RETRY, end=Outcome.RECOVERED, ended_by="m-9"),
+        replace(RETRY, stage=Stage.REPAIRING),
+    ],
+)
+def test_retry_that_is_over_holds_up_no_report(watch: Watch) -> None:
+    """Its check may have been lost: the node must not be left alone for it."""
+    assert Scene(known={"watch": watch}).judge() is None
+
+
 @pytest.mark.parametrize(
     ("action", "by_itself", "advised", "outcome", "code"),
     [
@@ -510,6 +555,11 @@ def test_time_of_a_report_is_remembered_by_its_kind() -> None:
     """Of any outcome: that is what later reports are judged by."""
     assert remembered(case(time=ago(3)), Outcome.FAILED, "C") == NodeRecord(KEY, unhealthy_at=ago(3))
     assert remembered(case(time=ago(3), healthy=True), CLEARED) == NodeRecord(KEY, healthy_at=ago(3))
+
+
+def test_check_is_not_remembered_as_a_report() -> None:
+    """Nobody reported the node when it was looked at."""
+    assert remembered(case(check=Check("m-0", 1, NOW)), Outcome.WAITING) == NodeRecord(KEY)
 
 
 def test_refusals_and_observations_are_remembered_as_told() -> None:

@@ -1,13 +1,15 @@
 """What the ledger's records become, step by step, and what holds of them over any steps."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_remediation.model import NodeKey, Result
-from node_remediation.record import Book, BudgetRecord, Claim, NodeRecord
+from node_remediation.model import NodeKey, Outcome, Result
+from node_remediation.record import Book, BudgetRecord, Claim, NodeRecord, Stage, Watch
 from node_remediation.settings import LEDGER_RETENTION, Settings
 from tests.unit.fakes import NOW, instance_id
 
@@ -88,6 +90,50 @@ def test_latest_report_of_its_kind_is_what_is_known(record: NodeRecord, first: d
         assert (one.unhealthy_at if healthy else one.healthy_at) == (
             record.unhealthy_at if healthy else record.healthy_at
         )
+
+
+@pytest.mark.parametrize(
+    ("stage", "waits_for", "reported_by", "heeded"),
+    [
+        (Stage.REBOOTED, None, None, True),
+        (Stage.REBOOTED, None, "a", True),
+        (Stage.REBOOTED, "a", "a", True),
+        (Stage.REBOOTED, "a", "b", False),
+        (Stage.REBOOTED, "a", None, False),
+        (Stage.REPAIRING, "a", None, True),
+        (Stage.RETRYING, "a", "b", True),
+    ],
+)
+def test_sign_of_health_is_noted_by_the_watch_that_heeds_it(
+    stage: Stage, waits_for: str | None, reported_by: str | None, heeded: bool
+) -> None:
+    """What an alarm asked for, the alarm must answer; the node is healthy at that time whoever says so."""
+    watch = Watch("m-0", stage, NOW, LEASE, NOW, alarm=waits_for)
+    for times in ((LEASE, NOW), (NOW, LEASE)):
+        after = NodeRecord(KEY, watch=watch)
+        for time in times:
+            after = after.seen(healthy=True, time=time, alarm=reported_by)
+        assert after.healthy_at == LEASE
+        assert after.watch == replace(watch, well_at=LEASE if heeded else None)
+
+
+def test_advice_binds_until_the_node_is_well_or_rebooted() -> None:
+    """The latest that was named; a report that names none does not take it back."""
+    advised = (
+        NodeRecord(KEY).seen(healthy=False, time=NOW, advised="Reboot").seen(healthy=False, time=NOW, advised="Replace")
+    )
+    assert advised.seen(healthy=False, time=LEASE).advised == "Replace"
+    assert advised.seen(healthy=True, time=LEASE).advised is None
+    assert advised.claimed("m-1", at=LEASE, lease_until=LEASE).advised is None
+
+
+@pytest.mark.parametrize(("minutes", "open_"), [(44.9, True), (45, False)])
+def test_watch_is_open_until_its_time_out_unless_it_has_ended(minutes: float, open_: bool) -> None:
+    """After that nothing may rely on its checks, which may have been lost."""
+    watch = Watch("m-0", Stage.REBOOTED, NOW, NOW + timedelta(minutes=45), NOW)
+    now = NOW + timedelta(minutes=minutes)
+    assert watch.is_open(now) is open_
+    assert not replace(watch, end=Outcome.SUPERSEDED).is_open(now)
 
 
 def test_repair_lasts_as_long_as_the_longest_word_of_it() -> None:

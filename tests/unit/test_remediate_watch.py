@@ -273,6 +273,27 @@ def test_node_that_reports_itself_healthy_has_recovered_at_once() -> None:
     assert story.world.clusters.nodes_asked == []
 
 
+@pytest.mark.parametrize("how", ["check", "healthy"])
+def test_end_is_in_the_ledger_before_anybody_is_told(how: str) -> None:
+    """Were the function killed in between, its redelivery would tell the same; once told, it is forgotten."""
+    story = Story(settings=Settings(notify_rebooted=True))
+    story.sick()
+    ends_at: dict[Step, Outcome | None] = {}
+
+    def look(step: Step) -> None:
+        ends_at[step] = story.record.watch.end if story.record.watch else None
+
+    if how == "check":
+        story.check()
+        story.check()
+    story.world.on_step = look
+    _ = story.check() if how == "check" else story.well()
+    assert ends_at[Step.END] is None
+    told = [ends_at[step] for step in (Step.DEAD_LETTER, Step.PUBLISH, Step.SEND_ON, Step.SETTLE)]
+    assert told == [Outcome.RECOVERED] * 4
+    assert story.record.watch is None
+
+
 def test_recovery_is_told_where_people_were_told_of_the_reboot() -> None:
     """With notify_rebooted each reboot is a mail, so its end is one too."""
     story = Story(settings=Settings(notify_rebooted=True))
