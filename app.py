@@ -11,7 +11,8 @@ os.environ.setdefault("JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION", "1")
 
 from aws_cdk import App  # noqa: E402
 
-from infra.function_asset import PackagingError, function_asset  # noqa: E402
+from infra.errors import PackagingError  # noqa: E402
+from infra.function_asset import function_asset  # noqa: E402
 from infra.stack import RemediationStack  # noqa: E402
 from node_remediation.settings import Settings, SettingsError  # noqa: E402
 

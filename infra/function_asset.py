@@ -11,8 +11,12 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from infra.errors import PackagingError
 from infra.interpreter import RUNTIME_VERSION, Interpreter, find_interpreter
 from infra.kept import Kept
+from infra.roots import write_amazon_roots
+from infra.sdk_data import trim_data
+from node_remediation.sdk import AMAZON_ROOTS, OPERATIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "lambda" / "requirements.txt"
@@ -28,10 +32,33 @@ UNNEEDED = (
     "*.dist-info/REQUESTED",
     "*.dist-info/direct_url.json",
 )
-
-
-class PackagingError(Exception):
-    """The asset could not be built; one line that says why."""
+# What the function never imports, where it is large. The build fails when one is gone: then look what took its place.
+UNUSED = (
+    "aws_lambda_powertools/event_handler",
+    "aws_lambda_powertools/utilities/auth_alpha",
+    "aws_lambda_powertools/utilities/batch",
+    "aws_lambda_powertools/utilities/circuit_breaker",
+    "aws_lambda_powertools/utilities/data_classes",
+    "aws_lambda_powertools/utilities/data_masking",
+    "aws_lambda_powertools/utilities/feature_flags",
+    "aws_lambda_powertools/utilities/idempotency",
+    "aws_lambda_powertools/utilities/kafka",
+    "aws_lambda_powertools/utilities/metadata",
+    "aws_lambda_powertools/utilities/parser",
+    "aws_lambda_powertools/utilities/streaming",
+    "aws_lambda_powertools/utilities/validation",
+    "boto3/data",  # of resources; what clients need is in botocore's
+    "boto3/examples",
+    "dateutil/zoneinfo",  # time zones: the system has its own, and all times here are in UTC
+)
+# What decides the dependencies' part of the asset, besides their pins.
+RECIPE = (
+    "infra/function_asset.py",
+    "infra/interpreter.py",
+    "infra/roots.py",
+    "infra/sdk_data.py",
+    "lambda/node_remediation/sdk.py",
+)
 
 
 def function_asset(builds: Path = BUILDS, *, wheels: Path | None = None) -> Path:
@@ -59,9 +86,13 @@ def downloaded_wheels(builds: Path = BUILDS) -> Path:
 
 
 def _packages(target: Path, wheels: Path, interpreter: Interpreter | None) -> None:
-    """The dependencies alone. What makes them smaller goes between the last two steps."""
+    """The dependencies alone, cut down to what the function uses of them."""
     _pip("install", "--no-index", "--find-links", str(wheels), "--no-compile", "--target", str(target))
     remove_unneeded(target)
+    remove_unused(target)
+    botocore = target / "botocore"
+    trim_data(botocore / "data", OPERATIONS)
+    write_amazon_roots(botocore / "cacert.pem", botocore / AMAZON_ROOTS)
     compile_all(target, interpreter)
 
 
@@ -95,8 +126,18 @@ def remove_unneeded(target: Path) -> None:
             path.unlink()
 
 
+def remove_unused(target: Path) -> None:
+    for name in UNUSED:
+        if not (target / name).is_dir():
+            raise PackagingError(f"function asset: {name} is no longer there to be left out")
+        shutil.rmtree(target / name)
+
+
 def compile_all(target: Path, interpreter: Interpreter | None) -> None:
-    """Never checked against the source at run time, under the paths it has there; no byte by a random seed."""
+    """Never checked against the source at run time, under the paths it has there; no byte by a random seed.
+
+    The sources stay beside it: tracebacks quote them, and without the runtime's Python there is nothing else.
+    """
     if interpreter is None:
         return
     options = ["-q", "-f", "--invalidation-mode", "unchecked-hash", "-s", str(target), "-p", "/var/task"]
@@ -118,9 +159,8 @@ def _run(command: Sequence[str], *, env: dict[str, str] | None) -> subprocess.Co
 
 
 def _build_files() -> Iterator[Path]:
-    """What decides the dependencies: their pins, and how they are built."""
     yield REQUIREMENTS
-    yield from (ROOT / "infra" / name for name in ("function_asset.py", "interpreter.py"))
+    yield from (ROOT / name for name in RECIPE)
 
 
 def _code_files() -> list[Path]:

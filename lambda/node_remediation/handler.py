@@ -1,5 +1,9 @@
 """The function's entry point: builds everything once, takes a batch or one event, and delegates."""
 
+import gc
+
+gc.disable()  # what is made while starting stays for good: looking through it again and again is up to a tenth of it
+
 import json
 import os
 import time
@@ -9,7 +13,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import boto3
 from aws_lambda_powertools import Logger
 from botocore.config import Config
 
@@ -28,6 +31,7 @@ from node_remediation.reboot import SageMakerRebooter
 from node_remediation.remediate import Remediator
 from node_remediation.report import Destinations, QueueAndTopicReporter
 from node_remediation.resolve import Resolver
+from node_remediation.session import open_session
 from node_remediation.settings import Settings
 from node_remediation.steps import OnStep, unwatched
 from node_remediation.telemetry import LogsAndMetrics
@@ -58,7 +62,8 @@ def build(
 ) -> Remediator:
     """Wire the function from its environment. Raises KeyError for a missing variable, SettingsError for a bad one."""
     settings = Settings.from_env(environment)
-    session = boto3.Session()
+    logger = Logger(service="node-remediation")
+    session = open_session(partition=environment["FAILURE_TOPIC_ARN"].split(":")[1], warn=logger.warning)
     sagemaker = session.client("sagemaker", config=_ONCE)
     sqs = session.client("sqs", config=_SAFE)
     ledger = DynamoDbLedger(session.client("dynamodb", config=_SAFE), table=environment["LEDGER_TABLE"])
@@ -102,7 +107,7 @@ def build(
             sleep=time.sleep,
         ),
         intake=intake,
-        telemetry=LogsAndMetrics(Logger(service="node-remediation")),
+        telemetry=LogsAndMetrics(logger),
         clock=clock,
         sleep=time.sleep,
         on_step=on_step,
@@ -137,6 +142,8 @@ def _origin(environment: Mapping[str, str]) -> Origin:
 
 
 _remediator = build(os.environ)
+gc.freeze()
+gc.enable()
 
 
 def lambda_handler(event: Any, context: "LambdaContext") -> dict[str, Any]:

@@ -1,15 +1,23 @@
 """The function's asset: what is in it, that it is whole, and that it comes out the same."""
 
 import hashlib
+import io
+import json
 import os
 import subprocess
 import sys
+import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from infra import function_asset as packaging
+from infra.errors import PackagingError
 from infra.interpreter import Interpreter, find_interpreter
+from node_remediation.sdk import AMAZON_ROOTS
+from tests.unit.conftest import ENVIRONMENT
+from tests.unit.fakes import health_event
 
 WHOLE = """
 import sys
@@ -19,6 +27,30 @@ assert hasattr(boto3.client("sagemaker", region_name="us-east-1"), "batch_reboot
 outside = [m.__file__ for m in map(sys.modules.get, ("boto3", "aws_lambda_powertools", "six", "urllib3", "dateutil"))
            if not m.__file__.startswith(sys.argv[1])]
 assert not outside, outside
+"""
+
+# Every edge is tried and none answers: what is imported only then is there too.
+STARTED = """
+import gc, json, os, sys
+sys.path.insert(0, sys.argv[1])
+collections = []
+gc.callbacks.append(lambda phase, _: collections.append(phase))
+from node_remediation import handler
+assert collections == [], collections
+assert gc.isenabled() and gc.get_freeze_count() > 10_000
+remediator = handler.build(os.environ)
+clients = [remediator._claimant._rebooter._client, remediator._resolver._alarms._client()]
+print(*{os.path.basename(os.fspath(client._endpoint.http_session._verify)) for client in clients})
+
+class Context:
+    aws_request_id = "1"
+    def get_remaining_time_in_millis(self):
+        return 60_000
+
+try:
+    handler.lambda_handler(json.load(sys.stdin), Context())
+except handler.HandBackError as error:
+    print(error)
 """
 
 
@@ -35,9 +67,9 @@ def wheels() -> Path:
 @pytest.fixture
 def pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Requirements of the test's own, in a project of its own."""
-    (tmp_path / "infra").mkdir()
-    for name in ("function_asset.py", "interpreter.py"):
-        (tmp_path / "infra" / name).touch()
+    for name in packaging.RECIPE:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
     requirements = tmp_path / "requirements.txt"
     monkeypatch.setattr(packaging, "ROOT", tmp_path)
     monkeypatch.setattr(packaging, "REQUIREMENTS", requirements)
@@ -135,6 +167,38 @@ def test_asset_brings_all_it_imports(asset: Path) -> None:
     subprocess.run([interpreter, "-I", "-S", "-c", WHOLE, str(asset)], check=True, cwd="/")
 
 
+def test_function_of_the_asset_starts_and_meets_an_aws_that_is_not_there(asset: Path) -> None:
+    """It trusts the few roots, collects no garbage while it starts, and hands back what it cannot look up."""
+    found = find_interpreter(os.environ)
+    command = [str(found.path) if found else sys.executable, "-I", "-S", "-c", STARTED, str(asset)]
+    nowhere = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_EC2_METADATA_DISABLED": "true"}
+    event = json.dumps(health_event(time=datetime.now(UTC).isoformat()))
+    ran = subprocess.run(
+        command, input=event, env=ENVIRONMENT | nowhere, capture_output=True, text=True, check=False, cwd="/"
+    )
+    assert ran.returncode == 0, ran.stderr
+    lines = ran.stdout.splitlines()
+    assert lines[0] == AMAZON_ROOTS
+    assert lines[-1].startswith("EndpointConnectionError: Could not connect to the endpoint URL")
+
+
+def test_asset_is_small(asset: Path) -> None:
+    """A cold start begins with its download."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as written:
+        for path in asset.rglob("*"):
+            written.write(path, path.relative_to(asset))
+    assert len(archive.getvalue()) < 3_500_000
+
+
+def test_part_that_is_no_longer_there_to_leave_out_fails_the_build(tmp_path: Path) -> None:
+    """What took its place would be shipped unseen."""
+    with pytest.raises(
+        PackagingError, match=r"^function asset: aws_lambda_powertools/event_handler is no longer there"
+    ):
+        packaging.remove_unused(tmp_path)
+
+
 def test_pins_hold_for_every_python() -> None:
     """Pip reads markers for the Python that runs it, not for the one that it installs for."""
     lines = packaging.REQUIREMENTS.read_text().splitlines()
@@ -155,7 +219,7 @@ def test_pip_failure_is_one_line_that_says_why(
 ) -> None:
     """And nothing of it is kept."""
     pinned.write_text(requirement)
-    with pytest.raises(packaging.PackagingError) as raised:
+    with pytest.raises(PackagingError) as raised:
         packaging.function_asset(tmp_path / "builds", wheels=wheels)
     assert "\n" not in str(raised.value)
     assert str(raised.value).startswith("function asset: pip install failed: ")
