@@ -16,7 +16,7 @@ export CDK_DISABLE_CLI_TELEMETRY := true
 VENV := .venv/.installed
 NODE := node_modules/.installed
 
-.PHONY: help setup demo test check breaks format synth bootstrap deploy destroy local lock clean
+.PHONY: help setup demo test check breaks bench format synth bootstrap deploy destroy local lock clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
@@ -50,6 +50,9 @@ check: setup  ## Format, lint, strict types, deliberate breaks, then all tests: 
 
 breaks: setup  ## Break the code on purpose, one patch at a time: each must turn its test red (ARGS: names of breaks)
 	@python -m tests.breaks.run $(ARGS)
+
+bench: setup  ## Measure against a naive build and write docs/benchmarks.md, docs/scaling.md (ARGS: cold calls storm scaling report)
+	@python -m bench $(ARGS)
 
 format: setup  ## Format the code and mend what the linter can
 	ruff format .

@@ -1,0 +1,136 @@
+"""What both builds call: the local AWS behind TLS, every answer equally late, every call counted."""
+
+import http.client
+import ssl
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import parse_qs
+
+from bench.capacity import NO_UNITS, Units, units_of
+from bench.tools import BenchError, run
+
+HOST = "localhost"
+
+
+class Certificate:
+    """A root of its own and a server's certificate by it, both of today."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.root, self.chain, self.key = (directory / name for name in ("root.pem", "server.pem", "server.key"))
+        root_key, request, extensions = (directory / name for name in ("root.key", "server.csr", "server.ext"))
+        extensions.write_text(f"subjectAltName=DNS:{HOST}\n")
+        days = ["-days", "2"]
+        new = ["openssl", "req", "-newkey", "rsa:2048", "-nodes"]
+        try:
+            run([*new, "-x509", *days, "-subj", "/CN=bench root", "-keyout", str(root_key), "-out", str(self.root)])
+            run([*new, "-subj", f"/CN={HOST}", "-keyout", str(self.key), "-out", str(request)])
+            signed_by = ["-CA", str(self.root), "-CAkey", str(root_key), "-CAcreateserial"]
+            files = ["-in", str(request), "-out", str(self.chain), "-extfile", str(extensions)]
+            run(["openssl", "x509", "-req", *days, *signed_by, *files])
+        except FileNotFoundError:
+            raise BenchError("openssl is not on PATH: the bench makes its certificate with it") from None
+
+
+class Endpoint:
+    """Serves TLS in front of the local AWS; `seconds` is how long after a request its answer leaves."""
+
+    def __init__(self, certificate: Certificate, backend_port: int, *, seconds: float) -> None:
+        self.seconds = seconds
+        self.calls: Counter[str] = Counter()
+        self.units = NO_UNITS
+        self._lock = threading.Lock()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate.chain, certificate.key)
+        self._server = _Server(self, backend_port)
+        # The handshake belongs to the connection's own thread, not to the one that accepts.
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+        self.url = f"https://{HOST}:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def forget(self) -> None:
+        """Count from nothing."""
+        with self._lock:
+            self.calls, self.units = Counter(), NO_UNITS
+
+    def count(self, name: str, units: Units) -> None:
+        with self._lock:
+            self.calls[name] += 1
+            self.units += units
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, endpoint: Endpoint, backend_port: int) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.endpoint = endpoint
+        self.backend_port = backend_port
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that ends with its connections open is no error."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one write: in two, the second would wait for the client's acknowledgement
+    disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        super().setup()
+        self._backend = http.client.HTTPConnection("127.0.0.1", self.server.backend_port, timeout=60)
+
+    def finish(self) -> None:
+        self._backend.close()
+        super().finish()
+
+    def do_POST(self) -> None:  # http.server's name
+        came = time.monotonic()
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self._backend.request("POST", self.path, body, dict(self.headers.items()))
+        answer = self._backend.getresponse()
+        content = answer.read()
+        endpoint = self.server.endpoint
+        name = call_name(self.headers.get("X-Amz-Target"), body)
+        endpoint.count(name, units_of(name, body, content))
+        time.sleep(max(0.0, endpoint.seconds - (time.monotonic() - came)))
+        self.send_response_only(answer.status)
+        for key, value in _kept_headers(answer.getheaders()):
+            self.send_header(key, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+        self.wfile.flush()
+
+
+def _kept_headers(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    dropped = {"content-length", "transfer-encoding", "connection"}
+    return [(key, value) for key, value in headers if key.lower() not in dropped]
+
+
+_SERVICES = {"DynamoDB_20120810": "dynamodb", "AmazonSSM": "ssm", "AmazonSQS": "sqs", "SageMaker": "sagemaker"}
+
+
+def call_name(target: str | None, body: bytes) -> str:
+    """`service:Operation` of a request, by its target header or, in the query protocol, which is SNS's, its body."""
+    if target:
+        prefix, _, operation = target.rpartition(".")
+        return f"{_SERVICES.get(prefix, prefix)}:{operation}"
+    return f"sns:{parse_qs(body.decode()).get('Action', ['?'])[0]}"

@@ -1,0 +1,1 @@
+"""The naive build's code; shipped in its asset, never imported here."""

@@ -1,0 +1,67 @@
+"""Where a build's init goes: its imports and clients timed one after another, in a new process each time."""
+
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bench.builds import OURS, Build
+from bench.tools import BenchError, Runtime
+from bench.world import Bench
+
+ROUNDS = 7
+_PRODUCT = ("alarms", "claims", "cluster", "deadletter", "inbox", "intake", "ledger", "mail", "mode", "reboot", "remediate", "report", "resolve", "telemetry")  # fmt: skip  # noqa: E501
+# What each stage imports. The handler makes all clients when it is imported, and all else is there by then.
+_BOTH = {
+    "boto3 and botocore": ("boto3", "botocore.config", "botocore.httpsession"),
+    "Powertools: logger, metrics, parameters": (
+        "aws_lambda_powertools",
+        "aws_lambda_powertools.metrics",
+        "aws_lambda_powertools.utilities.parameters.ssm",
+    ),
+}
+_NAIVE_ONLY = {
+    "Powertools: tracer, parser, batch": (
+        "aws_xray_sdk.core",
+        "aws_lambda_powertools.utilities.batch",
+        "aws_lambda_powertools.utilities.parser.models",
+    ),
+}
+_REST = {
+    "the function's own modules": tuple(f"node_remediation.{name}" for name in _PRODUCT),
+    "clients": ("node_remediation.handler",),
+}
+_PROGRAM = """
+import importlib, json, sys, time
+took = {}
+for stage, modules in json.loads(sys.argv[1]).items():
+    started = time.perf_counter()
+    for module in modules:
+        importlib.import_module(module)
+    took[stage] = (time.perf_counter() - started) * 1000
+print(json.dumps(took))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """Milliseconds by stage, in the order in which they come, of one process of a build."""
+
+    build: str
+    took_ms: dict[str, float]
+
+
+def measure(bench: Bench, variables: Mapping[str, str]) -> tuple[Stages, ...]:
+    """All builds in turn, in every round."""
+    rounds = [_stages(bench.runtime, build, variables) for _ in range(ROUNDS) for build in bench.builds.values()]
+    return tuple(rounds)
+
+
+def _stages(runtime: Runtime, build: Build, variables: Mapping[str, str]) -> Stages:
+    stages = {**_BOTH, **({} if build.name == OURS else _NAIVE_ONLY), **_REST}
+    environment = {**variables, "PYTHONPATH": str(build.trusting), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [str(runtime.python.path), "-S", "-c", _PROGRAM, json.dumps(stages)]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        raise BenchError(f"{build.name}: {ran.stderr.strip()[-300:]}")
+    return Stages(build.name, json.loads(ran.stdout.splitlines()[-1]))

@@ -1,0 +1,181 @@
+"""A storm of reports through the deployed stack: none may be lost, no node rebooted twice."""
+
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from bench.builds import NAIVE, OURS, Build
+from bench.reports import Report, body, report
+from bench.tools import BenchError
+from bench.world import Bench, World, world
+
+LATENCY_SECONDS = 0.020
+# One large cluster, where all invocations write one budget; ten, where each batch has nodes of all.
+CLUSTERS = (1, 10)
+REPORTS = {OURS: 10_000, NAIVE: 1_000}
+REPORTS_PER_NODE = 2
+_PATIENCE_SECONDS = 1200
+_LOG_SECONDS = 30
+_SEED = 5
+_MOST_LINES = 10_000
+_SERVICES = ("sagemaker", "dynamodb", "ssm", "sns")
+# What the bench itself asks meanwhile.
+_OWN_CALLS = ("sqs:GetQueueAttributes", "lambda:")
+
+
+@dataclass(frozen=True, slots=True)
+class Storm:
+    """What became of a storm. `told_twice`: reports with more than one outcome in the log."""
+
+    build: str
+    latency_ms: float
+    reports: int
+    nodes: int
+    clusters: int
+    seconds: float
+    calls: dict[str, int]
+    outcomes: dict[str, int]
+    lost: int
+    told_twice: int
+    rebooted_nodes: int
+    rebooted_twice: int
+    dead_letters: int
+
+    @property
+    def calls_per_report(self) -> float:
+        return sum(self.calls.values()) / self.reports
+
+
+def measure(bench: Bench) -> tuple[Storm, ...]:
+    return tuple(_storm(bench, bench.builds[name], REPORTS[name], each) for each in CLUSTERS for name in REPORTS)
+
+
+def _storm(bench: Bench, build: Build, count: int, clusters: int) -> Storm:
+    """All messages wait in the queue before the first is taken."""
+    context = {} if build.takes_batches else {"remediation.batch_size": "1", "remediation.batch_window": "0s"}
+    with world(bench, seconds=0, context=context) as stage:
+        if not build.takes_batches:
+            _ship(stage, build)
+        reports = _reports(stage, count, clusters)
+        _switch(stage, on=False)
+        _send(stage, reports)
+        stage.aws.faults(*({"service": each, "count": 10**9, "delay": LATENCY_SECONDS} for each in _SERVICES))
+        before, started = Counter(stage.aws.calls()), time.monotonic()
+        _switch(stage, on=True)
+        _drained(stage)
+        seconds = time.monotonic() - started
+        calls = Counter(stage.aws.calls()) - before
+        return _storm_of(stage, build, reports, seconds, calls)
+
+
+def _storm_of(stage: World, build: Build, reports: Sequence[Report], seconds: float, calls: Counter[str]) -> Storm:
+    asked = {each.event_id for each in reports}
+    lines = _outcomes(stage, asked)
+    told = Counter(line["event_id"] for line in lines)
+    reboots = Counter((each["cluster"], each["node"]) for each in stage.aws.admin("GET", "/_local/hyperpod/reboots"))
+    return Storm(
+        build=build.name,
+        latency_ms=LATENCY_SECONDS * 1000,
+        reports=len(reports),
+        nodes=len({(each.cluster, each.node) for each in reports}),
+        clusters=len({each.cluster for each in reports}),
+        seconds=seconds,
+        calls={name: count for name, count in calls.items() if not name.startswith(_OWN_CALLS)},
+        outcomes=dict(Counter(_outcome(line) for line in lines)),
+        lost=len(asked - told.keys()),
+        told_twice=sum(count > 1 for count in told.values()),
+        rebooted_nodes=len(reboots),
+        rebooted_twice=sum(count > 1 for count in reboots.values()),
+        dead_letters=_waiting_messages(stage, "DeadLetterQueueUrl"),
+    )
+
+
+def _ship(stage: World, build: Build) -> None:
+    """The same stack with the naive build's code in its function."""
+    archive = build.shipped.parent / f"{build.shipped.name}.zip"
+    client, name = stage.aws.client("lambda"), stage.outputs["FunctionName"]
+    client.update_function_code(FunctionName=name, ZipFile=archive.read_bytes(), Architectures=["x86_64"])
+    client.update_function_configuration(FunctionName=name, Handler=build.handler)
+
+
+def _reports(stage: World, count: int, clusters: int) -> list[Report]:
+    """Each node is reported more than once, by events of their own, in no order."""
+    per_cluster = count // clusters // REPORTS_PER_NODE
+    once = [each for _ in range(clusters) for each in stage.cluster(per_cluster)]
+    again = [report(each.cluster, each.node) for each in once for _ in range(REPORTS_PER_NODE - 1)]
+    reports = [*once, *again]
+    random.Random(_SEED).shuffle(reports)  # noqa: S311  # the same order each time
+    return reports
+
+
+def _switch(stage: World, *, on: bool) -> None:
+    client = stage.aws.client("lambda")
+    [mapping] = client.list_event_source_mappings(FunctionName=stage.outputs["FunctionName"])["EventSourceMappings"]
+    client.update_event_source_mapping(UUID=mapping["UUID"], Enabled=on)
+
+
+def _send(stage: World, reports: Sequence[Report]) -> None:
+    sqs, now = stage.aws.client("sqs"), datetime.now(UTC)
+    for start in range(0, len(reports), 10):
+        entries = [
+            {"Id": str(number), "MessageBody": body(each, now)}
+            for number, each in enumerate(reports[start : start + 10])
+        ]
+        answer = sqs.send_message_batch(QueueUrl=stage.outputs["IntakeQueueUrl"], Entries=entries)
+        if answer.get("Failed"):
+            raise BenchError(f"the intake queue did not take {answer['Failed'][0]}")
+
+
+def _drained(stage: World) -> None:
+    """Until no message waits or is being worked on; delayed ones are the function's own, for later."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while left := _waiting_messages(stage, "IntakeQueueUrl"):
+        if time.monotonic() > deadline:
+            raise BenchError(f"{left} messages are still in the intake queue after {_PATIENCE_SECONDS} s")
+        time.sleep(0.5)
+
+
+def _waiting_messages(stage: World, queue: str) -> int:
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    found: Mapping[str, str] = stage.aws.client("sqs").get_queue_attributes(
+        QueueUrl=stage.outputs[queue], AttributeNames=names
+    )["Attributes"]
+    return sum(int(found[name]) for name in names)
+
+
+def _outcomes(stage: World, asked: Collection[str]) -> list[dict[str, Any]]:
+    """The outcomes of these reports; a log may be a little behind the queue."""
+    deadline = time.monotonic() + _LOG_SECONDS
+    while True:
+        lines = [line for line in _outcome_lines(stage) if line["event_id"] in asked]
+        if len({line["event_id"] for line in lines}) == len(asked) or time.monotonic() > deadline:
+            return lines
+        time.sleep(1)
+
+
+def _outcome(line: Mapping[str, Any]) -> str:
+    """With its code where it has one."""
+    return " ".join(word for word in (line["outcome"], line.get("code")) if word)
+
+
+def _outcome_lines(stage: World) -> Iterator[dict[str, Any]]:
+    """By stream: the local AWS gives up to 10,000 lines for a question and has no second page."""
+    logs = stage.aws.client("logs")
+    for group in logs.describe_log_groups()["logGroups"]:
+        name = group["logGroupName"]
+        for page in logs.get_paginator("describe_log_streams").paginate(logGroupName=name):
+            for stream in page["logStreams"]:
+                yield from _lines_of(logs, name, stream["logStreamName"])
+
+
+def _lines_of(logs: Any, group: str, stream: str) -> list[dict[str, Any]]:
+    asked = {"logGroupName": group, "logStreamNames": [stream], "filterPattern": '"outcome"'}
+    messages = [event["message"] for event in logs.filter_log_events(**asked)["events"]]
+    if len(messages) >= _MOST_LINES:
+        raise BenchError(f"{group}: a stream has more lines than the local AWS gives")
+    return [json.loads(message) for message in messages if message.startswith('{"level"')]
