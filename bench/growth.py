@@ -132,8 +132,8 @@ and functions that do not hinder each other:
 are refused as stale: not lost, but in the dead-letter queue, to be redriven. Functions do hinder each other at one
 cluster's budget: the storms in [benchmarks.md](benchmarks.md), with everything on one machine, went at {seen}.
 
-The budget binds before any quota, and is meant to: by default, of a cluster whose nodes all fail 20 % are rebooted in an
-hour, the rest refused, reported, and redriven when people want it. What was measured here had a budget of 100 %.""")
+The budget binds before any quota, and is meant to: by default, of a cluster whose nodes all fail 20 % are rebooted in
+an hour, the rest refused, reported, and redriven when people want it. What was measured here had a budget of 100 %.""")
 
 
 def _failure_row(reports: int, going: Pace) -> list[str]:

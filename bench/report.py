@@ -231,7 +231,8 @@ per GB-second at 512 MB and 0.20 per million requests, init billed; SQS 0.40, Dy
 hour in which it has values; key 1.00 and 0.03 per 10,000 uses; alarm 0.10. EventBridge takes nothing for AWS's own
 events, SSM nothing for a standard parameter. {cost.CLUSTERS} clusters with {cost.METRICS_PER_CLUSTER} metrics each;
 {cost.FAILING_SHARE:.0%} of the reports fail and are mailed to one person; the queue is polled by {cost.POLLERS}
-pollers without a pause: that is *queues* in the row *nothing*. Storage of the ledger and of logs is left out: cents.""")
+pollers without a pause: that is *queues* in the row *nothing*. Storage of the ledger and of logs is left out:
+cents.""")
 
 
 def _cost_row(what: str, each: Month) -> list[str]:

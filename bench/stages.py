@@ -10,27 +10,21 @@ from bench.tools import BenchError, Runtime
 from bench.world import Bench
 
 ROUNDS = 7
-_PRODUCT = ("alarms", "claims", "cluster", "deadletter", "inbox", "intake", "ledger", "mail", "mode", "reboot", "remediate", "report", "resolve", "telemetry")  # fmt: skip  # noqa: E501
 # What each stage imports. The handler makes all clients when it is imported, and all else is there by then.
 _BOTH = {
-    "boto3 and botocore": ("boto3", "botocore.config", "botocore.httpsession"),
-    "Powertools: logger, metrics, parameters": (
-        "aws_lambda_powertools",
-        "aws_lambda_powertools.metrics",
-        "aws_lambda_powertools.utilities.parameters.ssm",
-    ),
+    "botocore": ("botocore.session", "botocore.config", "botocore.httpsession"),
+    "Powertools: logger, metrics": ("aws_lambda_powertools", "aws_lambda_powertools.metrics"),
 }
 _NAIVE_ONLY = {
+    "boto3": ("boto3",),
     "Powertools: tracer, parser, batch": (
         "aws_xray_sdk.core",
         "aws_lambda_powertools.utilities.batch",
         "aws_lambda_powertools.utilities.parser.models",
     ),
 }
-_REST = {
-    "the function's own modules": tuple(f"node_remediation.{name}" for name in _PRODUCT),
-    "clients": ("node_remediation.handler",),
-}
+_OWN = "the function's own modules"
+_CLIENTS = "clients"
 _PROGRAM = """
 import importlib, json, sys, time
 took = {}
@@ -58,7 +52,8 @@ def measure(bench: Bench, variables: Mapping[str, str]) -> tuple[Stages, ...]:
 
 
 def _stages(runtime: Runtime, build: Build, variables: Mapping[str, str]) -> Stages:
-    stages = {**_BOTH, **({} if build.name == OURS else _NAIVE_ONLY), **_REST}
+    stages = {**_BOTH, **({} if build.name == OURS else _NAIVE_ONLY)}
+    stages |= {_OWN: ("node_remediation.wiring",), _CLIENTS: (build.handler.rpartition(".")[0],)}
     environment = {**variables, "PYTHONPATH": str(build.trusting), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [str(runtime.python.path), "-S", "-c", _PROGRAM, json.dumps(stages)]
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -44,11 +44,10 @@ UNUSED = (
     "aws_lambda_powertools/utilities/idempotency",
     "aws_lambda_powertools/utilities/kafka",
     "aws_lambda_powertools/utilities/metadata",
+    "aws_lambda_powertools/utilities/parameters",
     "aws_lambda_powertools/utilities/parser",
     "aws_lambda_powertools/utilities/streaming",
     "aws_lambda_powertools/utilities/validation",
-    "boto3/data",  # of resources; what clients need is in botocore's
-    "boto3/examples",
     "dateutil/zoneinfo",  # time zones: the system has its own, and all times here are in UTC
 )
 # What decides the dependencies' part of the asset, besides their pins.

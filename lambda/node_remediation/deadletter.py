@@ -18,7 +18,8 @@ _KINDS = {Outcome.NOT_RECOVERED: Outcome.FAILED}
 # SQS takes no empty string as an attribute's value.
 _NO_CLUSTER = "unknown"
 # What SQS and SNS do not take in an attribute (SendMessage, API reference): one such would spoil a whole batch call.
-_NOT_SENDABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Named one by one: the complement of all that they take compiles ten times as long.
+_NOT_SENDABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 # An attribute holds at most this many characters here; a longer cluster name is no cluster's.
 _LONGEST_ATTRIBUTE = 256
 # A refusal that a redrive brings back stays away this long, or the redrive would chase it round: SQS's longest delay.
@@ -40,6 +41,22 @@ class Origin:
 
     account: str
     region: str
+
+
+@dataclass(frozen=True, slots=True)
+class Redrive:
+    """The two queues of the redrive command."""
+
+    dead_letter_arn: str
+    intake_arn: str
+
+    def command(self, region: str) -> str:
+        return (
+            "aws sqs start-message-move-task \\\n"
+            f"    --source-arn {self.dead_letter_arn} \\\n"
+            f"    --destination-arn {self.intake_arn} \\\n"
+            f"    --region {region}"
+        )
 
 
 def is_reported(ending: Ending) -> bool:

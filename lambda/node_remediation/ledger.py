@@ -12,10 +12,10 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from node_remediation import awserrors, codes
+from node_remediation.attributes import plain, typed
 from node_remediation.awserrors import CallError, Meaning
 from node_remediation.lookup import LookupFailedError
 from node_remediation.model import NodeKey, Outcome, Result
@@ -74,7 +74,7 @@ class DynamoDbLedger:
                 answer = self._client.batch_get_item(RequestItems=wanted)
             except awserrors.CALL_ERRORS as error:
                 raise LookupFailedError(awserrors.read(error)) from error
-            items += [_plain(item) for item in answer["Responses"].get(self._table, ())]
+            items += [plain({"M": item}) for item in answer["Responses"].get(self._table, ())]
             wanted = answer.get("UnprocessedKeys")
             if not wanted:
                 return items
@@ -92,7 +92,7 @@ class DynamoDbLedger:
         return True
 
     def _put(self, record: Record, now: datetime) -> Any:
-        put: dict[str, Any] = {"TableName": self._table, "Item": _typed(_encode(record.pruned(now), now))}
+        put: dict[str, Any] = {"TableName": self._table, "Item": typed(_encode(record.pruned(now), now))["M"]}
         if record.version:
             put["ConditionExpression"] = "version = :seen"
             put["ExpressionAttributeValues"] = {":seen": {"N": str(record.version)}}
@@ -235,13 +235,3 @@ def _time(ms: Any) -> datetime:
 
 def _optional_time(ms: Any) -> datetime | None:
     return None if ms is None else _time(ms)
-
-
-def _typed(item: Mapping[str, Any]) -> dict[str, Any]:
-    serialize = TypeSerializer().serialize
-    return {name: serialize(value) for name, value in item.items()}
-
-
-def _plain(item: Mapping[str, Any]) -> dict[str, Any]:
-    deserialize = TypeDeserializer().deserialize
-    return {name: deserialize(value) for name, value in item.items()}

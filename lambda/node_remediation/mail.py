@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from node_remediation.advice import advice_for
-from node_remediation.deadletter import Origin
+from node_remediation.deadletter import Origin, Redrive
 from node_remediation.model import Ending, Outcome, Report
 
 _LINE = 100
@@ -32,22 +32,6 @@ _HEADINGS = {
     Outcome.RECOVERED: ("1 node has recovered:", "{} nodes have recovered:"),
     Outcome.SUPERSEDED: ("1 node is gone:", "{} nodes are gone:"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Redrive:
-    """The two queues of the redrive command."""
-
-    dead_letter_arn: str
-    intake_arn: str
-
-    def command(self, region: str) -> str:
-        return (
-            "aws sqs start-message-move-task \\\n"
-            f"    --source-arn {self.dead_letter_arn} \\\n"
-            f"    --destination-arn {self.intake_arn} \\\n"
-            f"    --region {region}"
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,6 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
-from aws_lambda_powertools.utilities.parameters.ssm import SSMProvider
-
 from node_remediation import awserrors
 from node_remediation.awserrors import CallError, Meaning
 from node_remediation.lookup import Cache, LookupFailedError
@@ -33,31 +30,25 @@ class ParameterMode:
     """
 
     def __init__(self, client: "SSMClient", *, name: str, default: str, clock: Callable[[], datetime]) -> None:
-        self._provider = SSMProvider(boto3_client=client)
+        self._client = client
         self._name = name
         self._default = default
-        self._absent: Cache[str] = Cache(clock)
+        self._modes: Cache[str] = Cache(clock)
 
     def get(self) -> str:
-        return self._absent.recall(self._name) or self._ask()
+        return self._modes.recall(self._name) or self._ask()
 
     def _ask(self) -> str:
         try:
-            value = self._provider.get(self._name, max_age=int(_REMEMBERED_FOR.total_seconds()))
-        except GetParameterError as error:
-            return self._without_value(error)
-        mode = value.strip().lower() if isinstance(value, str) else ""
-        return mode if mode in MODES else _PAUSED
-
-    def _without_value(self, error: GetParameterError) -> str:
-        """Powertools wraps what the client raised."""
-        cause = error.__cause__ or error.__context__
-        if isinstance(cause, awserrors.CALL_ERRORS):
-            read = awserrors.read(cause)
-        else:  # an answer without a parameter in it
-            read = CallError(Meaning.UNKNOWN, type(cause).__name__, str(error))
-        if read.code == "ParameterNotFound":
-            return self._absent.remember(self._name, self._default, _REMEMBERED_FOR)
-        if read.passing:
-            raise LookupFailedError(read) from error
-        return _PAUSED
+            answer = self._client.get_parameter(Name=self._name)
+        except awserrors.CALL_ERRORS as error:
+            read = awserrors.read(error)
+            if read.passing:
+                raise LookupFailedError(read) from error
+            if read.code != "ParameterNotFound":
+                return _PAUSED  # not remembered: what is denied may be allowed soon
+            return self._modes.remember(self._name, self._default, _REMEMBERED_FOR)
+        if "Parameter" not in answer:  # botocore takes half an answer for an empty one
+            raise LookupFailedError(CallError(Meaning.UNKNOWN, "ResponseParserError", "an answer without a parameter"))
+        mode = answer["Parameter"].get("Value", "").strip().lower()
+        return self._modes.remember(self._name, mode if mode in MODES else _PAUSED, _REMEMBERED_FOR)

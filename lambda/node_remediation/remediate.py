@@ -4,9 +4,11 @@ Nothing else knows it.
 """
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
 
 from node_remediation import codes
 from node_remediation.claims import Claimant
@@ -36,12 +38,15 @@ from node_remediation.settings import MAX_RECEIVES, Settings
 from node_remediation.settling import Settler
 from node_remediation.steps import OnStep, Step, unwatched
 from node_remediation.telemetry import Telemetry
+from node_remediation.together import Task, Together
 from node_remediation.watching import Followed, Watcher
 
 # No call starts with less than this left: one may take 10 s, and the dead-letter queue and the topic want their share.
 CALL_RESERVE = 25.0  # seconds
 # How often reports are judged again because another invocation claimed first.
 _JUDGEMENTS = 12
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(slots=True)
@@ -50,6 +55,8 @@ class _Batch:
 
     seconds_left: Callable[[], float]
     book: Book = field(default_factory=Book)
+    mode: str | LookupFailedError | None = None
+    described: dict[str, Facts | LookupFailedError] = field(default_factory=dict)
     facts: dict[str, Facts] = field(default_factory=dict)
     results: list[Ending | TryAgain] = field(default_factory=list)
     nodes_per_call: list[tuple[str, int]] = field(default_factory=list)
@@ -76,6 +83,7 @@ class Remediator:
         reporter: Reporter,
         intake: Intake,
         telemetry: Telemetry,
+        together: Together,
         clock: Callable[[], datetime],
         sleep: Callable[[float], None],
         on_step: OnStep = unwatched,
@@ -91,6 +99,7 @@ class Remediator:
         self._reporter = reporter
         self._intake = intake
         self._telemetry = telemetry
+        self._together = together
         self._clock = clock
         self._sleep = sleep
         self._on_step = on_step
@@ -98,7 +107,8 @@ class Remediator:
     def handle(self, messages: Sequence[Message], *, seconds_left: Callable[[], float]) -> Handling:
         """Bring every message to its outcomes or hand it back; `seconds_left` counts down to the deadline."""
         batch = _Batch(seconds_left)
-        cases = self._follow(self._resume(self._load(self._read(messages, batch), batch), batch), batch)
+        cases = self._look_up(self._read(messages, batch), batch)
+        cases = self._follow(self._resume(cases, batch), batch)
         situation = self._learn(cases, batch)
         self._judge_and_reboot(cases, situation, batch)
         self._end(batch)
@@ -119,6 +129,28 @@ class Remediator:
             else:
                 cases.append(part)
         return cases
+
+    def _look_up(self, cases: list[Case], batch: _Batch) -> list[Case]:
+        """What the ledger knows of the nodes, and beside it what their judgement is going to take."""
+        loaded: list[Case] = []
+        lookups = self._lookups(cases, batch) if batch.may_call() else ()
+        self._together([*lookups, lambda: loaded.extend(self._load(cases, batch))])
+        return loaded
+
+    def _lookups(self, cases: list[Case], batch: _Batch) -> Iterator[Task]:
+        """What is needed whatever the ledger knows, with few exceptions; a check asks once it is to be judged."""
+        reports = [case for case in cases if not case.healthy and case.check is None]
+        if reports:
+            yield partial(self._ask_mode, batch)
+        unread = Situation(self._settings, "active", self._clock(), Book())
+        for cluster in {_key(case).cluster for case in reports if needs_facts(case, unread)}:
+            yield partial(self._describe, cluster, batch)
+
+    def _ask_mode(self, batch: _Batch) -> None:
+        batch.mode = _answer(self._mode.get)
+
+    def _describe(self, cluster: str, batch: _Batch) -> None:
+        batch.described[cluster] = _answer(partial(self._clusters.facts, cluster))
 
     def _load(self, cases: list[Case], batch: _Batch) -> list[Case]:
         """What the ledger knows of the nodes, and now also when they were reported."""
@@ -157,16 +189,21 @@ class Remediator:
         situation = Situation(self._settings, "active", self._clock(), batch.book, batch.facts)
         asking = [case for case in cases if not case.healthy]
         if asking:
-            try:
-                situation = replace(situation, mode=self._mode.get())
-            except LookupFailedError as error:
-                self._give_up(asking, cases, error, batch)
+            if batch.mode is None:
+                self._ask_mode(batch)
+            if isinstance(batch.mode, str):
+                situation = replace(situation, mode=batch.mode)
+            elif batch.mode:
+                self._give_up(asking, cases, batch.mode, batch)
         for cluster in {_key(case).cluster for case in cases if needs_facts(case, situation)}:
-            try:
-                batch.facts[cluster] = self._clusters.facts(cluster)
-            except LookupFailedError as error:
+            if cluster not in batch.described:
+                self._describe(cluster, batch)
+            facts = batch.described[cluster]
+            if isinstance(facts, Facts):
+                batch.facts[cluster] = facts
+            else:
                 concerned = [case for case in cases if _key(case).cluster == cluster and needs_facts(case, situation)]
-                self._give_up(concerned, cases, error, batch)
+                self._give_up(concerned, cases, facts, batch)
         return situation
 
     def _give_up(self, concerned: Sequence[Case], cases: list[Case], error: LookupFailedError, batch: _Batch) -> None:
@@ -223,6 +260,13 @@ class Remediator:
         sent, late = self._watcher.send_on(handling.endings, situation.book)
         self._on_step(Step.SETTLE)
         return self._settler.settle(handling.without(late), situation, sent)
+
+
+def _answer(ask: Callable[[], Answer]) -> Answer | LookupFailedError:
+    try:
+        return ask()
+    except LookupFailedError as error:
+        return error
 
 
 def _note(cases: Iterable[Case], book: Book) -> None:

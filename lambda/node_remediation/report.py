@@ -7,15 +7,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
-from node_remediation.deadletter import DeadLetter, Origin, dead_letter, is_reported
-from node_remediation.mail import Frame, Redrive
+from node_remediation.deadletter import DeadLetter, Origin, Redrive, dead_letter, is_reported
 from node_remediation.model import Ending, Outcome
-from node_remediation.notification import Notification, notify
 from node_remediation.sending import send_all
 
 if TYPE_CHECKING:
     from types_boto3_sns import SNSClient
     from types_boto3_sqs import SQSClient
+
+    from node_remediation.notification import Notification
 
 # SQS takes 1 MiB a batch, SNS 262,144 bytes, attributes included.
 _MOST_SQS_BYTES = 1_048_576
@@ -50,7 +50,7 @@ class QueueAndTopicReporter:
         self,
         *,
         sqs: "SQSClient",
-        sns: "SNSClient",
+        sns: Callable[[], "SNSClient"],
         destinations: Destinations,
         notify_rebooted: bool,
         clock: Callable[[], datetime],
@@ -104,10 +104,14 @@ class QueueAndTopicReporter:
             return not ending.quiet
         return is_reported(ending) or ending.outcome in (Outcome.OBSERVED, Outcome.RETRYING)
 
-    def _notifications(self, endings: Sequence[Ending]) -> list[tuple[Notification, Sequence[Ending]]]:
+    def _notifications(self, endings: Sequence[Ending]) -> list[tuple["Notification", Sequence[Ending]]]:
+        # Texts for people are loaded once there is something to tell them, which on most nights there is not.
+        from node_remediation.mail import Frame  # noqa: PLC0415
+        from node_remediation.notification import notify  # noqa: PLC0415
+
         return notify(endings, Frame(self._clock(), self._to.origin, self._to.redrive))
 
-    def _publish_batch(self, parts: Sequence[tuple[Notification, Sequence[Ending]]]) -> Mapping[str, Any]:
+    def _publish_batch(self, parts: Sequence[tuple["Notification", Sequence[Ending]]]) -> Mapping[str, Any]:
         entries: list[Any] = [
             {
                 "Id": str(index),
@@ -118,10 +122,10 @@ class QueueAndTopicReporter:
             }
             for index, (notification, _) in enumerate(parts)
         ]
-        return self._sns.publish_batch(TopicArn=self._to.topic_arn, PublishBatchRequestEntries=entries)
+        return self._sns().publish_batch(TopicArn=self._to.topic_arn, PublishBatchRequestEntries=entries)
 
 
-def _attributes(notification: Notification) -> dict[str, dict[str, str]]:
+def _attributes(notification: "Notification") -> dict[str, dict[str, str]]:
     attributes = {"ClusterName": _string(notification.cluster), "Kind": _string(notification.kind)}
     if notification.error_codes:
         codes = json.dumps(list(notification.error_codes))

@@ -1,11 +1,14 @@
-"""The session that all clients come from: it decides, for all at once, which certificate roots they trust."""
+"""The session that all clients come from: it decides, for all at once, which certificate roots they trust.
+
+It is botocore's own. boto3's would make the same clients, and a tenth of a cold start would be the import of its
+resources and transfers.
+"""
 
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import boto3
 import botocore.session
 from botocore.exceptions import SSLError
 from botocore.httpsession import DEFAULT_CA_BUNDLE
@@ -49,10 +52,10 @@ class Roots(os.PathLike[str]):
         return 0
 
 
-def open_session(*, partition: str, warn: Callable[[str], object], few: Path | None = None) -> boto3.Session:
+def open_session(*, partition: str, warn: Callable[[str], object], few: Path | None = None) -> botocore.session.Session:
     """A session whose clients trust few roots in AWS's own partition, and all of botocore's in any other.
 
-    AWS_CA_BUNDLE, `ca_bundle` of the AWS configuration file and REQUESTS_CA_BUNDLE override both, as in any boto3.
+    AWS_CA_BUNDLE, `ca_bundle` of the AWS configuration file and REQUESTS_CA_BUNDLE override both.
     """
     core = botocore.session.get_session()
     few = few or _ALL_ROOTS.with_name(AMAZON_ROOTS)
@@ -61,7 +64,7 @@ def open_session(*, partition: str, warn: Callable[[str], object], few: Path | N
         roots = Roots(few, _ALL_ROOTS, warn=warn)
         core.set_config_variable("ca_bundle", roots)
         core.get_component("event_emitter").register("needs-retry", roots.on_needs_retry)
-    return boto3.Session(botocore_session=core)
+    return core
 
 
 def _is_overridden(core: botocore.session.Session) -> bool:

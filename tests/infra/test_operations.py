@@ -11,8 +11,6 @@ from botocore import xform_name
 from infra import function_asset as packaging
 from node_remediation.sdk import OPERATIONS
 
-# What Powertools calls for us: the class that is made, and the operation that its methods lead to.
-_INDIRECT = {"SSMProvider": ("ssm", "GetParameter")}
 # What a client has besides its operations (botocore.client.BaseClient).
 _NO_OPERATIONS = {"can_paginate", "close", "exceptions", "generate_presigned_url", "get_waiter", "meta", "waiter_names"}
 
@@ -49,9 +47,6 @@ def _calls(source: str) -> Iterator[tuple[str, str]]:
     tree = ast.parse(source)
     held = _client_names(tree, _client_classes(tree))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _INDIRECT:
-            service, operation = _INDIRECT[node.func.id]
-            yield service, xform_name(operation)
         if isinstance(node, ast.Attribute):
             of = node.value.func if isinstance(node.value, ast.Call) else node.value
             service = held.get(ast.unparse(of).rpartition(".")[2], "")
@@ -78,14 +73,14 @@ def test_operations_on_the_list_are_those_that_the_code_calls() -> None:
 
 
 def test_services_on_the_list_are_those_that_clients_are_made_of() -> None:
-    """By name, in the handler."""
+    """By name, where the function is wired."""
     made = {
         ast.literal_eval(node.args[0])
         for path in packaging.CODE.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
-        and node.func.attr == "client"
+        and node.func.attr == "create_client"
         and node.args
     }
     assert made == set(OPERATIONS)

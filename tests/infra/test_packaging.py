@@ -22,9 +22,10 @@ from tests.unit.fakes import health_event
 WHOLE = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import boto3, aws_lambda_powertools, botocore, node_remediation.settings
-assert hasattr(boto3.client("sagemaker", region_name="us-east-1"), "batch_reboot_cluster_nodes")
-outside = [m.__file__ for m in map(sys.modules.get, ("boto3", "aws_lambda_powertools", "six", "urllib3", "dateutil"))
+import aws_lambda_powertools, botocore.session, node_remediation.settings
+client = botocore.session.get_session().create_client("sagemaker", region_name="us-east-1")
+assert hasattr(client, "batch_reboot_cluster_nodes")
+outside = [m.__file__ for m in map(sys.modules.get, ("botocore", "aws_lambda_powertools", "six", "urllib3", "dateutil"))
            if not m.__file__.startswith(sys.argv[1])]
 assert not outside, outside
 """
@@ -35,11 +36,11 @@ import gc, json, os, sys
 sys.path.insert(0, sys.argv[1])
 collections = []
 gc.callbacks.append(lambda phase, _: collections.append(phase))
-from node_remediation import handler
+from node_remediation import handler, wiring
 assert collections == [], collections
 assert gc.isenabled() and gc.get_freeze_count() > 10_000
-remediator = handler.build(os.environ)
-clients = [remediator._claimant._rebooter._client, remediator._resolver._alarms._client()]
+remediator = wiring.build(os.environ)
+clients = [remediator._claimant._rebooter._client, remediator._reader._resolver._alarms._client()]
 print(*{os.path.basename(os.fspath(client._endpoint.http_session._verify)) for client in clients})
 
 class Context:
@@ -111,7 +112,7 @@ def test_asset_holds_the_code_the_dependencies_their_licences_and_nothing_else(a
     files = [path.relative_to(asset) for path in asset.rglob("*") if path.is_file()]
     tops = {path.parts[0] for path in files}
     distributions = {each.partition("-")[0] for each in tops if each.endswith(".dist-info")}
-    modules = {"boto3", "botocore", "aws_lambda_powertools", "jmespath", "dateutil", "s3transfer", "six.py"}
+    modules = {"botocore", "aws_lambda_powertools", "jmespath", "dateutil", "six.py"}
     modules |= {"typing_extensions.py", "urllib3"}
     assert {each for each in tops if not each.endswith(".dist-info")} - {"__pycache__"} == {
         *modules,
@@ -208,8 +209,8 @@ def test_pins_hold_for_every_python() -> None:
 @pytest.mark.parametrize(
     ("requirement", "said"),
     [
-        ("boto3==1.43.106", "hash"),
-        ("boto3==1.43.106 --hash=sha256:" + "0" * 64, "hash"),
+        ("botocore==1.43.106", "hash"),
+        ("botocore==1.43.106 --hash=sha256:" + "0" * 64, "hash"),
         ("no==such file", "requirement"),
     ],
     ids=["without a hash", "of other bytes", "unreadable"],

@@ -10,9 +10,9 @@ import signal
 import sys
 from datetime import UTC, datetime, timedelta
 
-from node_remediation import handler
 from node_remediation.inbox import messages_of_batch
 from node_remediation.steps import Step
+from node_remediation.wiring import build
 
 
 def main() -> None:
@@ -25,9 +25,7 @@ def main() -> None:
         if step.value == order["kill"]:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    remediator = handler.build(
-        os.environ, on_step=on_step, clock=lambda: datetime.now(UTC) + timedelta(seconds=order["later"])
-    )
+    remediator = build(os.environ, on_step=on_step, clock=lambda: datetime.now(UTC) + timedelta(seconds=order["later"]))
     handling = remediator.handle(messages_of_batch(order["batch"]), seconds_left=lambda: 60.0)
     endings = [{"outcome": ending.outcome.value, "code": ending.code} for ending in handling.endings]
     sys.stdout.write(json.dumps({"steps": steps, "endings": endings, "handed_back": handling.handed_back}) + "\n")

@@ -17,6 +17,7 @@ from node_remediation.remediate import Remediator
 from node_remediation.resolve import Resolver
 from node_remediation.settings import MAX_RECEIVES, Settings
 from node_remediation.steps import unwatched
+from node_remediation.together import in_turn
 from node_remediation.watching import Watcher
 from tests.unit.fakes import FakeAlarms, FakeIntake, FakeMode, FakeReporter, FakeTelemetry
 
@@ -77,6 +78,7 @@ class Invocation:
             reporter=self.reporter,
             intake=intake,
             telemetry=FakeTelemetry(),
+            together=in_turn,
             clock=now,
             sleep=time.sleep,
         )

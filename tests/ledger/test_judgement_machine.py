@@ -28,6 +28,7 @@ from node_remediation.remediate import Remediator
 from node_remediation.resolve import Resolver
 from node_remediation.settings import MAX_RECEIVES, Settings
 from node_remediation.steps import Step
+from node_remediation.together import in_turn
 from node_remediation.watching import Watcher
 from tests.ledger.outside import CallFault, FakeApi, HyperPod, KilledError, Reboot, Trouble, WatchedLedger
 from tests.unit.fakes import (
@@ -271,9 +272,12 @@ class Machine(RuleBasedStateMachine):
                 assert (ending.case.message.id, ending.case.node) not in answers, ending
 
     def nobody_gives_up_on_a_call_under_way(self) -> None:
+        """What is given up may be an older call than the node's latest, whose answer came at once."""
+        answered = {(at, ending.case.key) for at, ending in self.said if ending.outcome is Outcome.REBOOTED}
+        open_calls = [each for each in self.hyperpod.reboots if (each.at, each.key) not in answered]
         for at, ending in self.said:
             if ending.code == OUTCOME_UNKNOWN and _ENDED in ending.reason:
-                begun = [each.at for each in self.hyperpod.reboots if each.key == ending.case.key and each.at <= at]
+                begun = [each.at for each in open_calls if each.key == ending.case.key and each.at <= at]
                 assert all(at - time >= _FUNCTION_LASTS for time in begun), ending
 
     def every_reboot_was_told(self) -> None:
@@ -354,6 +358,7 @@ class Machine(RuleBasedStateMachine):
             reporter=self.reporter,
             intake=intake,
             telemetry=self.telemetry,
+            together=in_turn,
             clock=lambda: self.now,
             sleep=lambda _: None,
             on_step=ledger.on_step,

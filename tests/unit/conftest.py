@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from node_remediation.settings import Settings
+from node_remediation.wiring import build
 
 settings.register_profile("unit", deadline=None, database=None)
 settings.load_profile("unit")
@@ -46,6 +47,7 @@ def handler(environment: dict[str, str]) -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def sagemaker(handler: ModuleType, environment: dict[str, str]) -> Any:
+def sagemaker(environment: dict[str, str]) -> Any:
     """The client that the function is built with, retries and time-outs included."""
-    return handler.build(environment)._claimant._rebooter._client
+    built: Any = build(environment)
+    return built._claimant._rebooter._client

@@ -36,6 +36,7 @@ from node_remediation.remediate import Remediator
 from node_remediation.resolve import Resolver
 from node_remediation.settings import Settings
 from node_remediation.steps import Step, unwatched
+from node_remediation.together import in_turn
 from node_remediation.watching import Watcher
 
 NOW = datetime(2026, 11, 23, 2, 14, 7, tzinfo=UTC)
@@ -342,6 +343,7 @@ class World:
             reporter=self.reporter,
             intake=self.intake,
             telemetry=self.telemetry,
+            together=in_turn,
             clock=clock,
             sleep=lambda _: None,
             on_step=self.on_step,

@@ -1,7 +1,7 @@
 """The entry point: what Lambda gives it and gets back, and how what it builds is wired."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -10,6 +10,7 @@ import pytest
 
 from node_remediation.model import Ending, Handling, Message, Outcome
 from node_remediation.settings import SettingsError
+from node_remediation.wiring import build
 from tests.unit.fakes import case, ending, health_event, instance_id, sample, settled_case
 from tests.unit.test_inbox import record
 
@@ -97,7 +98,7 @@ def test_direct_event_that_must_come_again_raises(handler: ModuleType, remediato
 
 def test_function_is_built_from_its_environment(handler: ModuleType, environment: dict[str, str]) -> None:
     """Each queue and topic where it belongs; account and region are the topic's."""
-    built = handler.build(environment)
+    built: Any = build(environment)
     reporter = built._reporter
     assert built._intake._queue_url == environment["INTAKE_QUEUE_URL"]
     assert reporter._to.dead_letter_url == environment["DEAD_LETTER_QUEUE_URL"]
@@ -116,16 +117,23 @@ def test_function_is_built_from_its_environment(handler: ModuleType, environment
 
 def test_only_what_is_safe_to_repeat_is_retried_by_the_sdk(handler: ModuleType, environment: dict[str, str]) -> None:
     """A reboot is sent once; sending and publishing may be said twice."""
-    built = handler.build(environment)
+    built: Any = build(environment)
     assert built._claimant._rebooter._client.meta.config.retries == {"mode": "standard", "total_max_attempts": 1}
-    safe = (built._reporter._sqs, built._reporter._sns, built._intake._client)
-    for client in (*safe, built._ledger._client, built._mode._provider.client):
+    safe = (built._reporter._sqs, built._reporter._sns(), built._intake._client)
+    for client in (*safe, built._ledger._client, built._mode._client):
         assert client.meta.config.retries["total_max_attempts"] == 3
 
 
-def test_cloudwatch_client_is_made_when_it_is_needed_and_once(handler: ModuleType, environment: dict[str, str]) -> None:
-    """Most invocations never ask CloudWatch."""
-    make = handler.build(environment)._reader._resolver._alarms._client
+@pytest.mark.parametrize(
+    "maker",
+    [lambda built: built._reader._resolver._alarms._client, lambda built: built._reporter._sns],
+    ids=["cloudwatch", "sns"],
+)
+def test_client_that_most_events_do_not_need_is_made_when_it_is_needed_and_once(
+    environment: dict[str, str], maker: Callable[[Any], Any]
+) -> None:
+    """Most invocations neither ask CloudWatch nor tell anybody anything."""
+    make = maker(build(environment))
     assert make.cache_info().currsize == 0
     assert make() is make()
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from node_remediation import codes
 from node_remediation.advice import advice_for
-from node_remediation.deadletter import Origin
-from node_remediation.mail import Frame, Redrive
+from node_remediation.deadletter import Origin, Redrive
+from node_remediation.mail import Frame
 from node_remediation.model import Case, Ending, IdKind, Node, Outcome, Report, Trigger
 from node_remediation.notification import MOST_BYTES, Notification, notify
 from tests.unit.fakes import NOW, case, ending, instance_id, message, settled_case

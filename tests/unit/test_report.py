@@ -14,8 +14,7 @@ from botocore.validate import validate_parameters
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_remediation.deadletter import Origin
-from node_remediation.mail import Redrive
+from node_remediation.deadletter import Origin, Redrive
 from node_remediation.model import Ending, IdKind, Node, Outcome
 from node_remediation.report import Destinations, QueueAndTopicReporter
 from tests.unit.fakes import NOW, case, ending, instance_id, request, settled_case
@@ -116,7 +115,7 @@ class Desk:
         ids = iter(range(1, 10**6))
         return QueueAndTopicReporter(
             sqs=cast("Any", self.sqs),
-            sns=cast("Any", self.sns),
+            sns=lambda: cast("Any", self.sns),
             destinations=Destinations(
                 DEAD_URL, TOPIC, Redrive("arn:dead", "arn:intake"), Origin("1" * 12, "us-west-2")
             ),

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import SSLError
 from botocore.httpsession import DEFAULT_CA_BUNDLE
+from botocore.session import Session
 
 from node_remediation import session as module
 from node_remediation.session import open_session
@@ -38,9 +38,7 @@ def log(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> Log:
     return Log()
 
 
-def _open(
-    log: Log, *, few: Path, every: Path, monkeypatch: pytest.MonkeyPatch, partition: str = "aws"
-) -> boto3.Session:
+def _open(log: Log, *, few: Path, every: Path, monkeypatch: pytest.MonkeyPatch, partition: str = "aws") -> Session:
     monkeypatch.setattr(module, "_ALL_ROOTS", every)
     return open_session(partition=partition, warn=log.lines.append, few=few)
 
@@ -54,7 +52,7 @@ def test_certificate_of_the_few_roots_needs_no_more(
 ) -> None:
     """The file of all is not even looked at."""
     session = _open(log, few=server.root, every=tmp_path / "missing.pem", monkeypatch=monkeypatch)
-    _reboot(session.client("sagemaker", endpoint_url=server.url, config=ONCE))
+    _reboot(session.create_client("sagemaker", endpoint_url=server.url, config=ONCE))
     assert (server.operations, log.lines) == (["BatchRebootClusterNodes"], [])
 
 
@@ -65,7 +63,7 @@ def test_certificate_of_another_root_is_checked_again_by_all_roots(
     """Even for a call that the SDK is not to repeat: it was never sent. One line says so."""
     monkeypatch.setattr("time.sleep", lambda _: None)
     session = _open(log, few=STRANGER, every=server.root, monkeypatch=monkeypatch)
-    _reboot(session.client("sagemaker", endpoint_url=server.url, config=attempts))
+    _reboot(session.create_client("sagemaker", endpoint_url=server.url, config=attempts))
     assert server.operations == ["BatchRebootClusterNodes"]
     (line,) = log.lines
     assert line.startswith("certificate roots: the few do not do, all are used from now on: SSL validation failed for")
@@ -76,11 +74,13 @@ def test_what_one_client_found_out_holds_for_all_of_the_session(
 ) -> None:
     """Clients that were made before and after: each connects at once, and nothing more is logged."""
     session = _open(log, few=STRANGER, every=server.root, monkeypatch=monkeypatch)
-    before = session.client("sqs", endpoint_url=server.url, config=ONCE)
-    _reboot(session.client("sagemaker", endpoint_url=server.url, config=ONCE))
+    before = session.create_client("sqs", endpoint_url=server.url, config=ONCE)
+    _reboot(session.create_client("sagemaker", endpoint_url=server.url, config=ONCE))
     retries = []
     before.meta.events.register("needs-retry", lambda caught_exception, **_: retries.append(caught_exception))
-    for client in (before, session.client("sqs", endpoint_url=server.url, config=ONCE)):
+    after = session.create_client("sqs", endpoint_url=server.url, config=ONCE)
+    client: Any
+    for client in (before, after):
         client.send_message_batch(QueueUrl="https://queue", Entries=[{"Id": "0", "MessageBody": "x"}])
     assert server.operations == ["BatchRebootClusterNodes", "SendMessageBatch", "SendMessageBatch"]
     assert (len(log.lines), retries) == (1, [None])
@@ -93,7 +93,7 @@ def test_certificate_that_no_root_signed_is_an_error_after_one_more_try(
     """For each request again: the next may meet another server."""
     session = _open(log, few=STRANGER, every=STRANGER, monkeypatch=monkeypatch)
     monkeypatch.setattr("time.sleep", lambda _: None)
-    client = session.client("sagemaker", endpoint_url=server.url, config=attempts)
+    client = session.create_client("sagemaker", endpoint_url=server.url, config=attempts)
     tries: list[object] = []
     client.meta.events.register("before-send", lambda **_: tries.append(1))
     with pytest.raises(SSLError, match="CERTIFICATE_VERIFY_FAILED"):
@@ -105,7 +105,7 @@ def test_certificate_that_no_root_signed_is_an_error_after_one_more_try(
 def test_connection_that_was_lost_is_not_sent_again(server: Server, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only a refused certificate proves that nothing was sent."""
     session = _open(log, few=server.root, every=STRANGER, monkeypatch=monkeypatch)
-    client = session.client("sagemaker", endpoint_url=server.url, config=ONCE)
+    client = session.create_client("sagemaker", endpoint_url=server.url, config=ONCE)
     tries: list[object] = []
 
     def lose(**_: object) -> None:
@@ -125,7 +125,7 @@ def test_other_partitions_have_all_roots_from_the_start(
     """Their endpoints' certificates may be signed by others than Amazon."""
     session = _open(log, few=server.root, every=STRANGER, monkeypatch=monkeypatch, partition=partition)
     with pytest.raises(SSLError, match="CERTIFICATE_VERIFY_FAILED"):
-        _reboot(session.client("sagemaker", endpoint_url=server.url, config=ONCE))
+        _reboot(session.create_client("sagemaker", endpoint_url=server.url, config=ONCE))
     assert log.lines == []
 
 
@@ -133,15 +133,15 @@ def test_other_partitions_have_all_roots_from_the_start(
 def test_bundle_of_the_environment_overrides_both(
     server: Server, log: Log, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """As in any boto3, and with no way round it: who names roots means these."""
+    """As in any SDK, and with no way round it: who names roots means these."""
     monkeypatch.setenv(name, str(server.root))
     session = _open(log, few=STRANGER, every=STRANGER, monkeypatch=monkeypatch)
-    _reboot(session.client("sagemaker", endpoint_url=server.url, config=ONCE))
+    _reboot(session.create_client("sagemaker", endpoint_url=server.url, config=ONCE))
     assert server.operations == ["BatchRebootClusterNodes"]
     monkeypatch.setenv(name, str(STRANGER))
     session = _open(log, few=server.root, every=server.root, monkeypatch=monkeypatch)
     with pytest.raises(SSLError, match="CERTIFICATE_VERIFY_FAILED"):
-        _reboot(session.client("sagemaker", endpoint_url=server.url, config=ONCE))
+        _reboot(session.create_client("sagemaker", endpoint_url=server.url, config=ONCE))
     assert log.lines == []
 
 
@@ -153,7 +153,7 @@ def test_bundle_of_the_configuration_file_overrides_both(
     config.write_text(f"[default]\nca_bundle = {server.root}\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
     session = _open(log, few=STRANGER, every=STRANGER, monkeypatch=monkeypatch)
-    _reboot(session.client("sagemaker", endpoint_url=server.url, config=ONCE))
+    _reboot(session.create_client("sagemaker", endpoint_url=server.url, config=ONCE))
     assert log.lines == []
 
 
@@ -163,5 +163,5 @@ def test_sources_without_the_short_file_use_all_roots(
     """Only the asset has it."""
     session = _open(log, few=tmp_path / "missing.pem", every=server.root, monkeypatch=monkeypatch)
     with pytest.raises(SSLError, match="CERTIFICATE_VERIFY_FAILED"):
-        _reboot(session.client("sagemaker", endpoint_url=server.url, config=ONCE))
+        _reboot(session.create_client("sagemaker", endpoint_url=server.url, config=ONCE))
     assert log.lines == []
