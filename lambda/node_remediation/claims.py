@@ -9,6 +9,8 @@ from itertools import chain
 from node_remediation import codes
 from node_remediation.awserrors import CallError, Meaning
 from node_remediation.batching import calls_for
+from node_remediation.checks import Checks
+from node_remediation.followup import FollowUp, check_of
 from node_remediation.ledger import Ledger
 from node_remediation.lookup import LookupFailedError
 from node_remediation.model import Case, Ending, Node, NodeKey, Outcome, Report, Result, TryAgain
@@ -18,7 +20,8 @@ from node_remediation.resolve import failed
 from node_remediation.resume import conclude
 from node_remediation.settings import MAX_RECEIVES, Settings
 from node_remediation.steps import OnStep, Step
-from node_remediation.watch import opened
+from node_remediation.together import Task, Together
+from node_remediation.watch import next_check, opened
 
 # A claim's lease ends this much after the function's deadline: clocks of two functions need not agree to the second.
 _LEASE_MARGIN = timedelta(seconds=5)
@@ -28,11 +31,15 @@ _RECORD_TRIES = 8
 
 @dataclass(slots=True)
 class Round:
-    """What became of planned reboots; `unclaimed` were not claimed, because the ledger changed: judge them again."""
+    """What became of planned reboots; `unclaimed` were not claimed, because the ledger changed: judge them again.
+
+    `sent` are the first checks of rebooted nodes that are under way already.
+    """
 
     results: list[Ending | TryAgain] = field(default_factory=list)
     nodes_per_call: list[int] = field(default_factory=list)
     unclaimed: list[Case] = field(default_factory=list)
+    sent: dict[NodeKey, FollowUp] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,8 @@ class Claimant:
         settings: Settings,
         ledger: Ledger,
         rebooter: Rebooter,
+        checks: Checks,
+        together: Together,
         clock: Callable[[], datetime],
         new_id: Callable[[], str],
         sleep: Callable[[float], None],
@@ -62,6 +71,8 @@ class Claimant:
         self._settings = settings
         self._ledger = ledger
         self._rebooter = rebooter
+        self._checks = checks
+        self._together = together
         self._clock = clock
         self._new_id = new_id
         self._sleep = sleep
@@ -75,8 +86,12 @@ class Claimant:
         *,
         seconds_left: Callable[[], float],
         may_call: Callable[[], bool],
+        is_last: bool,
     ) -> Round:
-        """Reboot the nodes of `cases`, in as few calls as they fit into; `book` is kept as the ledger is."""
+        """Reboot the nodes of `cases`, in as few calls as they fit into; `book` is kept as the ledger is.
+
+        After the last call of a batch nothing else is waited for: the first checks of its nodes are sent meanwhile.
+        """
         turn = Round()
         case_of: dict[Node, Case] = {}
         for case in cases:
@@ -98,7 +113,7 @@ class Claimant:
                 turn.unclaimed = list(chain(*left))
             else:
                 left.pop(0)
-                trouble = self._call(call, book, may_call, turn)
+                trouble = self._call(call, book, may_call, turn, is_last=is_last and not left)
         if trouble:
             # What was not called yet is safe to call later; calling on would only lose more answers.
             why = f"not called yet: {trouble.message}"
@@ -121,12 +136,14 @@ class Claimant:
         book.put(*(record.written() for record in records))
         return True
 
-    def _call(self, call: _Call, book: Book, may_call: Callable[[], bool], turn: Round) -> CallError | None:
+    def _call(
+        self, call: _Call, book: Book, may_call: Callable[[], bool], turn: Round, *, is_last: bool
+    ) -> CallError | None:
         """Call for claimed nodes and record the answer; returns why no more calls should be made, if so."""
         self._on_step(Step.CALL)
         called = self._rebooter.reboot(call.cluster, [case.node for case in call.cases if case.node], may_call=may_call)
         turn.nodes_per_call += called.nodes_per_call
-        unrecorded = self._record(call, book, called.answers)
+        unrecorded = self._record_and_send(call, book, called.answers, turn, is_last=is_last)
         for answer in called.answers:
             case = _case_for(answer.node, call.cases)
             if unrecorded and case.message.receives < MAX_RECEIVES:
@@ -136,14 +153,42 @@ class Claimant:
         causes = [answer.cause for answer in called.answers if answer.cause]
         return causes[0] if len(causes) == len(called.answers) else None
 
-    def _record(self, call: _Call, book: Book, answers: Sequence[Answer]) -> CallError | None:
-        """Write the answers down, and give back what was not rebooted; returns why that could not be done."""
+    def _record_and_send(
+        self, call: _Call, book: Book, answers: Sequence[Answer], turn: Round, *, is_last: bool
+    ) -> CallError | None:
+        """Write the answers down; returns why that could not be done. Beside the last one, checks are sent."""
         self._on_step(Step.RECORD)
         answer_of = {answer.node: answer for answer in answers}
         answered = [(case, answer_of[case.node]) for case in call.cases if case.node in answer_of]
+        now = self._clock()
+        troubles: list[CallError | None] = []
+        tasks: list[Task] = [lambda: troubles.append(self._record(call, book, answered, now))]
+        if is_last:
+            first = self._first_checks(answered, book, now)
+            tasks.append(lambda: turn.sent.update(self._send(first)))
+        self._together(tasks)
+        return troubles[0]
+
+    def _first_checks(self, answered: Sequence[tuple[Case, Answer]], book: Book, now: datetime) -> list[FollowUp]:
+        """Those that the watches name which the answers are going to open."""
+        opening = [(case, answer) for case, answer in answered if answer.result in (Result.REBOOTED, Result.UNKNOWN)]
+        watches = [(case, self._answered(book.node(_key(case)), case, answer, now).watch) for case, answer in opening]
+        return [follow for case, watch in watches if watch and (follow := check_of(case, watch))]
+
+    def _send(self, follow_ups: Sequence[FollowUp]) -> dict[NodeKey, FollowUp]:
+        """What was sent; the rest is sent once more when the batch sends all that is left."""
+        missed = self._checks.send(follow_ups)
+        return {_key(follow.case): follow for place, follow in enumerate(follow_ups) if place not in missed}
+
+    def _record(
+        self, call: _Call, book: Book, answered: Sequence[tuple[Case, Answer]], now: datetime
+    ) -> CallError | None:
+        """Write the answers down, and give back what was not rebooted; returns why that could not be done."""
         unspent = sum(answer.result in (Result.FAILED, Result.NOT_CALLED) for _, answer in answered)
         for tried in range(_RECORD_TRIES):
-            records: list[Record] = [self._answered(book.node(_key(case)), case, answer) for case, answer in answered]
+            records: list[Record] = [
+                self._answered(book.node(_key(case)), case, answer, now) for case, answer in answered
+            ]
             if unspent:
                 records.append(book.budget(call.cluster).refunded(call.id, unspent))
             try:
@@ -156,8 +201,12 @@ class Claimant:
             book.put(*fresh.nodes.values(), *fresh.budgets.values())
         return CallError(Meaning.THROTTLED, codes.LEDGER_BUSY, "the answer could not be recorded")
 
-    def _answered(self, record: NodeRecord, case: Case, answer: Answer) -> NodeRecord:
-        """The node's record with its answer; one that was, or may have been, rebooted is watched from now on."""
+    def _answered(self, record: NodeRecord, case: Case, answer: Answer, now: datetime) -> NodeRecord:
+        """The node's record with its answer; one that was, or may have been, rebooted is watched from now on.
+
+        The watch names its first check, although that is not sent yet: until it is, the message is not acknowledged,
+        and whoever gets it again sends it.
+        """
         if answer.result is Result.NOT_CALLED:
             return record.released(case.owner)
         answered = record.answered(case.owner, answer.result, code=answer.code, message=answer.message)
@@ -167,7 +216,8 @@ class Claimant:
         watch = opened(Stage.REBOOTED, case, record, since=since, now=since, settings=self._settings)
         # A report of health may end the watch before people are told of the reboot, as they are going to be.
         tells = answer.result is Result.UNKNOWN or self._settings.notify_rebooted
-        return answered.watching(replace(watch, told=watch.told or tells))
+        watch = replace(watch, told=watch.told or tells)
+        return answered.watching(next_check(case, watch, answered, self._settings, now) or watch)
 
 
 def _conclude(case: Case, answer: Answer, at: datetime) -> Ending | TryAgain:

@@ -68,12 +68,17 @@ def follow_up(ending: Ending, record: NodeRecord | None, settings: Settings, now
         return _after_mute(ending, now)
     watch = _watch_after(ending, record, settings, now)
     following = next_check(ending.case, watch, record, settings, now) if watch else None
-    if following is None or following.next_at is None:
+    follow = check_of(ending.case, following) if following else None
+    if follow is None or following is None:
         return None
-    retry = following.stage is Stage.RETRYING
-    check = Check(following.id, following.checks, following.next_at, retry)
-    opens = record.watch is None or record.watch.id != following.id
-    return FollowUp(ending.case, check, following, opens=opens)
+    return replace(follow, opens=record.watch is None or record.watch.id != following.id)
+
+
+def check_of(case: Case, watch: Watch) -> FollowUp | None:
+    """The check that a watch says is the next; None if it says none."""
+    if watch.next_at is None:
+        return None
+    return FollowUp(case, Check(watch.id, watch.checks, watch.next_at, watch.stage is Stage.RETRYING), watch)
 
 
 def _watch_after(ending: Ending, record: NodeRecord, settings: Settings, now: datetime) -> Watch | None:

@@ -295,7 +295,8 @@ def remember(record: NodeRecord, ending: Ending, situation: Situation) -> NodeRe
     """A node's record with what the ending of a report adds to it; its claim, if it made one, is settled."""
     case = ending.case
     matter = _matter(case, situation)
-    if case.check is None:
+    # What led to a reboot was noted before it, and is over.
+    if case.check is None and ending.outcome is not Outcome.REBOOTED:
         record = with_report(record, matter.report)
     facts = situation.facts.get(matter.key.cluster)
     if ending.outcome is Outcome.DEFERRED and facts and starts_repair(matter.report, facts):

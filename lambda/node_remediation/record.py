@@ -195,10 +195,14 @@ Record = NodeRecord | BudgetRecord
 
 @dataclass(slots=True)
 class Book:
-    """The records that a batch is judged by, as they were read and as the batch changes them."""
+    """The records that a batch is judged by, as they were read and as the batch changes them.
+
+    `kept` are the nodes' records as the ledger has them, without what was only noted since.
+    """
 
     nodes: dict[NodeKey, NodeRecord] = field(default_factory=dict)
     budgets: dict[str, BudgetRecord] = field(default_factory=dict)
+    kept: dict[NodeKey, NodeRecord] = field(default_factory=dict)
 
     def node(self, key: NodeKey) -> NodeRecord:
         return self.nodes.get(key) or NodeRecord(key)
@@ -206,9 +210,14 @@ class Book:
     def budget(self, cluster: str) -> BudgetRecord:
         return self.budgets.get(cluster) or BudgetRecord(cluster)
 
+    def note(self, record: NodeRecord) -> None:
+        """Change what is known of a node, without a write."""
+        self.nodes[record.key] = record
+
     def put(self, *records: Record) -> None:
+        """Take in records that were read or written."""
         for record in records:
             if isinstance(record, NodeRecord):
-                self.nodes[record.key] = record
+                self.nodes[record.key] = self.kept[record.key] = record
             else:
                 self.budgets[record.cluster] = record

@@ -13,6 +13,7 @@ from typing import TypeVar
 from node_remediation import codes
 from node_remediation.claims import Claimant
 from node_remediation.cluster import Clusters, Facts
+from node_remediation.followup import FollowUp
 from node_remediation.guard import Situation, judge, needs_facts, with_report
 from node_remediation.intake import Intake
 from node_remediation.ledger import Ledger
@@ -62,6 +63,7 @@ class _Batch:
     nodes_per_call: list[tuple[str, int]] = field(default_factory=list)
     lost: set[NodeKey] = field(default_factory=set)
     followed: Followed = field(default_factory=Followed)
+    sent: dict[NodeKey, FollowUp] = field(default_factory=dict)
 
     def may_call(self) -> bool:
         return self.seconds_left() > CALL_RESERVE
@@ -112,7 +114,7 @@ class Remediator:
         situation = self._learn(cases, batch)
         self._judge_and_reboot(cases, situation, batch)
         self._end(batch)
-        handling = self._send_on(self._report(self._sort_out(batch)), situation)
+        handling = self._send_on(self._report(self._sort_out(batch)), situation, batch)
         trouble = self._intake.come_again([message for message in messages if message.id in handling.handed_back])
         self._telemetry.record(handling, nodes_per_call=batch.nodes_per_call, now=self._clock(), trouble=trouble)
         self._on_step(Step.ACKNOWLEDGE)
@@ -217,11 +219,17 @@ class Remediator:
             plan = judge(cases, situation)
             batch.results += [self._watcher.judged(ending, batch.book, batch.followed) for ending in plan.endings]
             cases = []
-            for cluster, planned in plan.reboots.items():
+            for place, cluster in enumerate(clusters := _shuffled(plan.reboots), start=1):
                 turn = self._claimant.reboot(
-                    cluster, planned, batch.book, seconds_left=batch.seconds_left, may_call=batch.may_call
+                    cluster,
+                    plan.reboots[cluster],
+                    batch.book,
+                    seconds_left=batch.seconds_left,
+                    may_call=batch.may_call,
+                    is_last=place == len(clusters),
                 )
                 batch.results += turn.results
+                batch.sent |= turn.sent
                 batch.nodes_per_call += [(cluster, nodes) for nodes in turn.nodes_per_call]
                 cases += turn.unclaimed
             if not cases:
@@ -254,12 +262,17 @@ class Remediator:
         missed |= self._reporter.publish([ending for ending in news if ending not in missed])
         return handling.without({ending.case.message.id: why for ending, why in missed.items()})
 
-    def _send_on(self, handling: Handling, situation: Situation) -> Handling:
-        """The next checks, and only then a note in the ledger that they are under way; else the message comes again."""
+    def _send_on(self, handling: Handling, situation: Situation, batch: _Batch) -> Handling:
+        """The checks that are not sent yet, and only then a note in the ledger; else the message comes again."""
         self._on_step(Step.SEND_ON)
-        sent, late = self._watcher.send_on(handling.endings, situation.book)
+        sent, late = self._watcher.send_on(handling.endings, batch.book, batch.sent)
         self._on_step(Step.SETTLE)
         return self._settler.settle(handling.without(late), situation, sent)
+
+
+def _shuffled(clusters: Iterable[str]) -> list[str]:
+    """In no order: invocations that came to the same clusters at the same time do not meet at each of them."""
+    return sorted(clusters, key=lambda _: random.random())  # noqa: S311  no cryptography
 
 
 def _answer(ask: Callable[[], Answer]) -> Answer | LookupFailedError:
@@ -273,7 +286,7 @@ def _note(cases: Iterable[Case], book: Book) -> None:
     """Let the records know of the reports, so that each is judged knowing of all."""
     for case in cases:
         if isinstance(case.reading, Report) and case.check is None:
-            book.put(with_report(book.node(_key(case)), case.reading))
+            book.note(with_report(book.node(_key(case)), case.reading))
 
 
 def _key(case: Case) -> NodeKey:

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from node_remediation import codes
-from node_remediation.followup import FollowUp, settled
+from node_remediation.followup import FollowUp, is_told, settled
 from node_remediation.guard import Situation, remember
 from node_remediation.ledger import MOST_WRITTEN, Ledger
 from node_remediation.lookup import LookupFailedError
-from node_remediation.model import Case, Ending, Handling, NodeKey
+from node_remediation.model import Case, Ending, Handling, NodeKey, Outcome
 from node_remediation.record import Book, NodeRecord
 from node_remediation.resume import settle
 from node_remediation.settings import MAX_RECEIVES
@@ -45,7 +45,8 @@ class Settler:
         try:
             for tried in range(_TRIES):
                 before = book if tried == 0 else self._ledger.load(keys, ())
-                records = [_settled(key, before, endings, situation, sent.get(key)) for key in keys]
+                settled = (_settled(key, before, endings, situation, sent.get(key)) for key in keys)
+                records = [record for record in settled if record != before.kept.get(record.key)]
                 if not records or self._ledger.save(records, now=self._clock()):
                     return None
                 self._sleep(random.uniform(0, 0.02 * 2**tried))  # noqa: S311  jitter, not cryptography
@@ -61,7 +62,9 @@ def _settled(
     record = book.node(key)
     for ending in endings:
         if _key(ending.case) == key:
-            record = remember(settle(record, ending, situation.now), ending, situation)
+            if is_told(ending, situation.settings) or ending.outcome is not Outcome.REBOOTED:
+                record = settle(record, ending, situation.now)
+            record = remember(record, ending, situation)
             follow = sent if sent and sent.case is ending.case else None
             record = settled(record, ending, follow, situation.settings)
     return record

@@ -1,19 +1,16 @@
 """Examine, decide, end, send on: how watched nodes are followed until it is known how they ended."""
 
-import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from node_remediation import codes
 from node_remediation.awserrors import CallError
-from node_remediation.deadletter import Origin
+from node_remediation.checks import Checks
 from node_remediation.examine import Examiner
-from node_remediation.followup import FollowUp, check_event, follow_up, may_replace, retried
-from node_remediation.intake import Delayed, Intake
+from node_remediation.followup import FollowUp, follow_up, may_replace, retried
 from node_remediation.ledger import MOST_WRITTEN, Ledger
 from node_remediation.lookup import LookupFailedError
 from node_remediation.model import ENDS, Case, Ending, NodeKey, Outcome, TryAgain
@@ -54,20 +51,16 @@ class Watcher:
         settings: Settings,
         examiner: Examiner,
         ledger: Ledger,
-        intake: Intake,
-        origin: Origin,
+        checks: Checks,
         clock: Callable[[], datetime],
-        new_id: Callable[[], UUID],
         sleep: Callable[[float], None],
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._settings = settings
         self._examiner = examiner
         self._ledger = ledger
-        self._intake = intake
-        self._origin = origin
+        self._checks = checks
         self._clock = clock
-        self._new_id = new_id
         self._sleep = sleep
         self._jitter = jitter
 
@@ -182,11 +175,18 @@ class Watcher:
             return ending
         return retried(ending, book.node(_key(ending.case)), self._settings, self._clock(), self._jitter())
 
-    def send_on(self, endings: Sequence[Ending], book: Book) -> tuple[dict[NodeKey, FollowUp], dict[str, str]]:
-        """Send the checks that outcomes ask for, one a node: what was sent, and the messages whose check was not."""
+    def send_on(
+        self, endings: Sequence[Ending], book: Book, sent: Mapping[NodeKey, FollowUp]
+    ) -> tuple[dict[NodeKey, FollowUp], dict[str, str]]:
+        """Send the checks that outcomes ask for, one a node, but for those that are `sent` already.
+
+        Returns what was sent, those among it, and the messages whose check was not.
+        """
         now, follow_ups = self._clock(), dict[object, FollowUp]()
         for ending in endings:
             key = ending.case.key
+            if key and key in sent and sent[key].case is ending.case:
+                continue
             record = book.node(key) if key else None
             follow = follow_up(ending, record, self._settings, now)
             if follow is None:
@@ -196,14 +196,9 @@ class Watcher:
             # What the ledger will not take up must not keep the node's own check from being sent.
             elif may_replace(record.watch, follow.watch, opens=follow.opens):
                 follow_ups.setdefault(key, follow)
-        sent = list(follow_ups.values())
-        missed = self._intake.send([self._delayed(follow, now) for follow in sent]) if sent else {}
-        late = {sent[index].case.message.id: why for index, why in missed.items()}
-        return {key: follow for key, follow in follow_ups.items() if isinstance(key, NodeKey)}, late
-
-    def _delayed(self, follow: FollowUp, now: datetime) -> Delayed:
-        event = check_event(follow, event_id=self._new_id(), now=now, origin=self._origin)
-        return Delayed(json.dumps(event), follow.delay(now))
+        sending = list(follow_ups.values())
+        late = {sending[index].case.message.id: why for index, why in self._checks.send(sending).items()}
+        return {**sent, **{key: follow for key, follow in follow_ups.items() if isinstance(key, NodeKey)}}, late
 
 
 def _given_up(result: Result) -> Result:

@@ -11,6 +11,7 @@ from aws_lambda_powertools import Logger
 from botocore.config import Config
 
 from node_remediation.alarms import CloudWatchAlarms
+from node_remediation.checks import Checks
 from node_remediation.claims import Claimant
 from node_remediation.cluster import SageMakerClusters
 from node_remediation.deadletter import Origin, Redrive
@@ -85,6 +86,7 @@ def build(
     alarms = CloudWatchAlarms(cloudwatch, clock=clock)
     intake = SqsIntake(sqs, queue_url=environment["INTAKE_QUEUE_URL"])
     destinations = _destinations(environment)
+    checks = Checks(intake=intake, origin=destinations.origin, clock=clock, new_id=uuid4)
     return Remediator(
         settings=settings,
         resolver=Resolver(settings=settings, clusters=clusters, alarms=alarms),
@@ -95,6 +97,8 @@ def build(
             settings=settings,
             ledger=ledger,
             rebooter=SageMakerRebooter(sagemaker, sleep=time.sleep),
+            checks=checks,
+            together=together,
             clock=clock,
             new_id=lambda: uuid4().hex,
             sleep=time.sleep,
@@ -112,10 +116,8 @@ def build(
             settings=settings,
             examiner=Examiner(clusters=clusters, alarms=alarms),
             ledger=ledger,
-            intake=intake,
-            origin=destinations.origin,
+            checks=checks,
             clock=clock,
-            new_id=uuid4,
             sleep=time.sleep,
         ),
         intake=intake,

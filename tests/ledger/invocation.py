@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from local.aws import LocalAws
+from node_remediation.checks import Checks
 from node_remediation.claims import Claimant
 from node_remediation.cluster import SageMakerClusters
 from node_remediation.deadletter import Origin
@@ -50,6 +51,7 @@ class Invocation:
         settings, sagemaker, intake = Settings(), self.aws.client("sagemaker"), FakeIntake()
         ledger = DynamoDbLedger(self.aws.client("dynamodb"), table=self.table)
         clusters = SageMakerClusters(sagemaker, protected_groups=settings.protected_instance_groups, clock=now)
+        checks = Checks(intake=intake, origin=Origin("111122223333", "us-west-2"), clock=now, new_id=uuid4)
         self._remediator = Remediator(
             settings=settings,
             resolver=Resolver(settings=settings, clusters=clusters, alarms=FakeAlarms()),
@@ -64,15 +66,15 @@ class Invocation:
                 new_id=lambda: uuid4().hex,
                 sleep=time.sleep,
                 on_step=unwatched,
+                checks=checks,
+                together=in_turn,
             ),
             watcher=Watcher(
                 settings=settings,
                 examiner=Examiner(clusters=clusters, alarms=FakeAlarms()),
                 ledger=ledger,
-                intake=intake,
-                origin=Origin("111122223333", "us-west-2"),
+                checks=checks,
                 clock=now,
-                new_id=uuid4,
                 sleep=time.sleep,
             ),
             reporter=self.reporter,

@@ -55,8 +55,10 @@ def _quiet(story: Story) -> Iterator[str]:
     ends = (Outcome.RECOVERED, Outcome.SUPERSEDED)
     told = {ending.case.key for _, ending in story.noted.published if ending.outcome not in ends}
     for _, ending in story.noted.published:
-        if ending.outcome in ends and ending.case.key not in told and not story.noted.put_aside:
-            yield f"{ending.case.key} was said to be {ending.outcome}, but nothing else"
+        key = ending.case.key
+        is_another = key is not None and _is_another_now(story, key)  # nor can its reboot be told of any more
+        if ending.outcome in ends and key not in told and not story.noted.put_aside and not is_another:
+            yield f"{key} was said to be {ending.outcome}, but nothing else"
 
 
 def _open(story: Story) -> Iterator[str]:

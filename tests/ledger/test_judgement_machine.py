@@ -15,6 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from node_remediation.checks import Checks
 from node_remediation.claims import Claimant
 from node_remediation.cluster import Facts
 from node_remediation.codes import OUTCOME_UNKNOWN
@@ -330,6 +331,9 @@ class Machine(RuleBasedStateMachine):
 
     def _remediator(self, api: FakeApi, ledger: WatchedLedger) -> Remediator:
         clusters, intake = FakeClusters(facts_of=FACTS, instances=LOGICAL), FakeIntake()
+        checks = Checks(
+            intake=intake, origin=ORIGIN, clock=lambda: self.now, new_id=lambda: UUID(int=next(self._serial))
+        )
         return Remediator(
             settings=self.limits,
             resolver=Resolver(settings=self.limits, clusters=clusters, alarms=FakeAlarms()),
@@ -344,15 +348,15 @@ class Machine(RuleBasedStateMachine):
                 new_id=lambda: f"call-{next(self._serial)}",
                 sleep=lambda _: None,
                 on_step=ledger.on_step,
+                checks=checks,
+                together=in_turn,
             ),
             watcher=Watcher(
                 settings=self.limits,
                 examiner=Examiner(clusters=clusters, alarms=FakeAlarms()),
                 ledger=ledger,
-                intake=intake,
-                origin=ORIGIN,
+                checks=checks,
                 clock=lambda: self.now,
-                new_id=lambda: UUID(int=next(self._serial)),
                 sleep=lambda _: None,
             ),
             reporter=self.reporter,

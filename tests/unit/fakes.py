@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from node_remediation.awserrors import CallError, Meaning
+from node_remediation.checks import Checks
 from node_remediation.claims import Claimant
 from node_remediation.cluster import Facts, NodeState
 from node_remediation.deadletter import Origin, is_reported
@@ -314,6 +315,7 @@ class World:
 
     def handle(self, *messages: Message) -> Handling:
         clock = lambda: self.now  # noqa: E731
+        checks = Checks(intake=self.intake, origin=Origin("111122223333", "us-west-2"), clock=clock, new_id=uuid4)
         remediator = Remediator(
             settings=self.settings,
             resolver=Resolver(settings=self.settings, clusters=self.clusters, alarms=self.alarms),
@@ -324,6 +326,8 @@ class World:
                 settings=self.settings,
                 ledger=self.ledger,
                 rebooter=self.rebooter,
+                checks=checks,
+                together=in_turn,
                 clock=clock,
                 new_id=lambda: f"call-{next(self.ids)}",
                 sleep=lambda _: None,
@@ -333,10 +337,8 @@ class World:
                 settings=self.settings,
                 examiner=Examiner(clusters=self.clusters, alarms=self.alarms),
                 ledger=self.ledger,
-                intake=self.intake,
-                origin=Origin("111122223333", "us-west-2"),
+                checks=checks,
                 clock=clock,
-                new_id=uuid4,
                 sleep=lambda _: None,
                 jitter=lambda: self.jitter,
             ),

@@ -1,20 +1,25 @@
 """Claim, call, record: what is written before a call and after it, and what happens when that cannot be written."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count
+from uuid import uuid4
 
 import pytest
 
 from node_remediation.awserrors import CallError
+from node_remediation.checks import Checks
 from node_remediation.claims import Claimant, Round
+from node_remediation.deadletter import Origin
 from node_remediation.model import Case, Ending, IdKind, Node, NodeKey, Outcome, Result, TryAgain
 from node_remediation.reboot import Answer, Answers
 from node_remediation.record import Claim, NodeRecord, Stage, Watch
 from node_remediation.settings import Settings
 from node_remediation.steps import Step
-from tests.unit.fakes import DENIED, LOST, NOW, THROTTLED, FakeLedger, FakeRebooter, case, instance_id
+from node_remediation.together import in_turn
+from tests.unit.fakes import DENIED, LOST, NOW, THROTTLED, FakeIntake, FakeLedger, FakeRebooter, case, instance_id
 
 DEFAULTS = Settings()
 LEASE = NOW + timedelta(seconds=65)
@@ -40,24 +45,27 @@ class Desk:
 
     ledger: FakeLedger = field(default_factory=FakeLedger)
     rebooter: FakeRebooter = field(default_factory=FakeRebooter)
+    intake: FakeIntake = field(default_factory=FakeIntake)
     steps: list[Step] = field(default_factory=list)
     slept: list[float] = field(default_factory=list)
     may_call: Callable[[], bool] = lambda: True
     settings: Settings = DEFAULTS
 
-    def reboot(self, cases: Sequence[Case]) -> Round:
+    def reboot(self, cases: Sequence[Case], *, is_last: bool = False) -> Round:
         ids = count()
         claimant = Claimant(
             settings=self.settings,
             ledger=self.ledger,
             rebooter=self.rebooter,
+            checks=Checks(intake=self.intake, origin=Origin("1" * 12, "us-west-2"), clock=lambda: NOW, new_id=uuid4),
+            together=in_turn,
             clock=lambda: NOW,
             new_id=lambda: f"call-{next(ids)}",
             sleep=self.slept.append,
             on_step=self.steps.append,
         )
         book = self.ledger.load([each.key for each in cases if each.key], ["ml-a"])
-        return claimant.reboot("ml-a", cases, book, seconds_left=lambda: 60.0, may_call=self.may_call)
+        return claimant.reboot("ml-a", cases, book, seconds_left=lambda: 60.0, may_call=self.may_call, is_last=is_last)
 
     def node(self, number: int) -> NodeRecord:
         return self.ledger.book.node(key(number))
@@ -360,13 +368,58 @@ def test_one_id_known_by_two_keys_is_called_once_and_both_reports_end() -> None:
 def test_answer_opens_the_watch_of_what_was_or_may_have_been_rebooted(
     result: Result, notify: bool, watched: bool, told: bool
 ) -> None:
-    """In the write that records it, from the claim on; and it knows what people are about to be told."""
+    """In the write that records it, from the claim on, with its first check and what people are about to be told."""
     desk = Desk(settings=Settings(notify_rebooted=notify))
     desk.rebooter.answer = lambda _, called: Answer(called, result, "C", "words")
     desk.reboot(sick(1))
     until = NOW + timedelta(minutes=45)
-    expected = Watch("m-0", Stage.REBOOTED, NOW, until, NOW, told=told) if watched else None
+    due = NOW + timedelta(minutes=15)
+    expected = Watch("m-0", Stage.REBOOTED, NOW, until, NOW, checks=1, next_at=due, told=told) if watched else None
     assert desk.node(0).watch == expected
+
+
+def _answers_of_each_kind(_: str, called: Node) -> Answer:
+    result = list(Result)[int(called.id[-1])]
+    return Answer(called, result, "C", "words")
+
+
+def test_first_checks_of_the_last_call_are_sent_beside_its_record() -> None:
+    """Of what was or may have been rebooted, and of nothing else; each is the one that the ledger names."""
+    desk = Desk()
+    desk.rebooter.answer = _answers_of_each_kind
+    assert list(Result) == [Result.REBOOTED, Result.FAILED, Result.UNKNOWN, Result.NOT_CALLED]
+    turn = desk.reboot(sick(4), is_last=True)
+    assert set(turn.sent) == {key(0), key(2)}
+    assert [(json.loads(check.body)["detail"]["NodeId"], check.delay) for check in desk.intake.checks] == [
+        (instance_id(0), 900),
+        (instance_id(2), 900),
+    ]
+    assert all(desk.node(n).watch == turn.sent[key(n)].watch for n in (0, 2))
+
+
+def test_only_the_last_of_several_calls_sends_its_checks_by_itself() -> None:
+    """The others' go with all that the batch sends at its end."""
+    desk = Desk()
+    assert set(desk.reboot(sick(30), is_last=True).sent) == {key(n) for n in range(25, 30)}
+    assert desk.reboot(sick([40]), is_last=False).sent == {}
+    assert len(desk.intake.checks) == 5
+
+
+def test_check_that_is_not_taken_is_left_to_the_end_of_the_batch() -> None:
+    """It is not among those that were sent; the answers are recorded all the same."""
+    desk = Desk()
+    desk.intake.down = True
+    assert desk.reboot(sick(1), is_last=True).sent == {}
+    assert desk.node(0).claims["m-0"].result is Result.REBOOTED
+
+
+def test_answer_that_cannot_be_recorded_comes_again_although_its_check_is_sent() -> None:
+    """The check will find no watch, and end."""
+    desk = Desk()
+    desk.before_save(lambda: None, desk.break_ledger)
+    turn = desk.reboot(sick(1), is_last=True)
+    assert endings(turn) == [(instance_id(0), "again", "ThrottlingException")]
+    assert len(desk.intake.checks) == 1
 
 
 def test_answer_that_is_no_reboot_leaves_an_earlier_watch_as_it_was() -> None:

@@ -108,8 +108,9 @@ def test_function_is_built_from_its_environment(handler: ModuleType, environment
         environment["INTAKE_QUEUE_ARN"],
     )
     assert (built._ledger._table, built._claimant._ledger) == (environment["LEDGER_TABLE"], built._ledger)
-    assert (built._watcher._ledger, built._watcher._intake) == (built._ledger, built._intake)
-    assert built._watcher._origin == reporter._to.origin
+    checks = built._watcher._checks
+    assert (built._watcher._ledger, checks._intake) == (built._ledger, built._intake)
+    assert (checks._origin, built._claimant._checks) == (reporter._to.origin, checks)
     assert (built._mode._name, built._mode._default) == (environment["MODE_PARAMETER"], "active")
     assert built._clusters._protected_groups == ("*controller*", "*head*", "*login*")
     assert (reporter._to.origin.account, reporter._to.origin.region) == ("111122223333", "us-west-2")

@@ -213,19 +213,20 @@ def body(sent: Delayed) -> dict[str, Any]:
 # -- a reboot and its checks
 
 
-def test_check_of_a_reboot_is_sent_before_the_ledger_counts_on_it() -> None:
-    """Were the function killed in between, it would be sent twice rather than not at all."""
+def test_check_of_a_reboot_is_sent_beside_the_record_of_its_answer() -> None:
+    """Both are there before anything is reported, and neither is written or sent again."""
     story = Story()
-    at_settle: list[tuple[list[int], int | None]] = []
+    seen: list[tuple[Step, list[int], int | None]] = []
 
     def look(step: Step) -> None:
         watch = story.record.watch
-        if step in (Step.SEND_ON, Step.SETTLE):
-            at_settle.append((story.delays, watch.checks if watch else None))
+        if step in (Step.RECORD, Step.END):
+            seen.append((step, story.delays, watch.checks if watch else None))
 
     story.world.on_step = look
     assert ends(story.sick()) == [("rebooted", None)]
-    assert at_settle == [([], 0), ([900], 0)]
+    assert seen == [(Step.RECORD, [], None), (Step.END, [900], 1)]
+    assert (story.delays, story.record.version) == ([900], 2)
     watch = story.record.watch
     assert watch
     assert (watch.checks, watch.next_at, watch.until) == (1, story.began + 15 * MINUTE, story.began + 45 * MINUTE)

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from node_remediation.awserrors import CallError
+from node_remediation.checks import Checks
 from node_remediation.cluster import NodeState
 from node_remediation.deadletter import Origin
 from node_remediation.examine import Examiner
@@ -90,10 +91,13 @@ class Desk:
             settings=Settings(),
             examiner=Examiner(clusters=self.clusters, alarms=self.alarms),
             ledger=self.ledger,
-            intake=self.intake,
-            origin=Origin("111122223333", "us-west-2"),
+            checks=Checks(
+                intake=self.intake,
+                origin=Origin("111122223333", "us-west-2"),
+                clock=lambda: self.now,
+                new_id=lambda: UUID(int=1),
+            ),
             clock=lambda: self.now,
-            new_id=lambda: UUID(int=1),
             sleep=self.slept.append,
         )
 
@@ -394,7 +398,7 @@ def test_check_is_sent_once_a_node_with_its_delay() -> None:
     desk.knows(watch(1), watch(2))
     desk.book = desk.ledger.book
     endings = [waiting(1, owner="m-a"), waiting(1, owner="m-b"), waiting(2), ending(case(node(3)))]
-    sent, late = desk.watcher.send_on(endings, desk.book)
+    sent, late = desk.watcher.send_on(endings, desk.book, {})
     assert (set(sent), late) == ({key(1), key(2)}, {})
     assert [each.delay for each in desk.intake.checks] == [900, 900]
     bodies = [json.loads(each.body) for each in desk.intake.checks]
@@ -412,7 +416,7 @@ def test_muted_alarms_are_each_looked_at_again() -> None:
         ending(case(message_id=f"m-{number}", muted="arn", muted_until=at(10)), Outcome.DEFERRED, None)
         for number in range(2)
     ]
-    sent, late = desk.watcher.send_on(muted, desk.book)
+    sent, late = desk.watcher.send_on(muted, desk.book, {})
     assert (sent, late) == ({}, {})
     assert [each.delay for each in desk.intake.checks] == [601, 601]
 
@@ -424,7 +428,7 @@ def test_nothing_to_send_calls_nobody() -> None:
         def send(self, checks: Sequence[Any]) -> dict[int, str]:
             raise AssertionError("called for nothing")
 
-    assert Desk(intake=Deaf()).watcher.send_on([ending()], Book()) == ({}, {})
+    assert Desk(intake=Deaf()).watcher.send_on([ending()], Book(), {}) == ({}, {})
 
 
 def test_check_that_was_not_taken_makes_its_message_late() -> None:
@@ -436,7 +440,7 @@ def test_check_that_was_not_taken_makes_its_message_late() -> None:
 
     desk = Desk(intake=Half(), now=at(30))
     desk.knows(watch(1), watch(2))
-    _, late = desk.watcher.send_on([waiting(1), waiting(2)], desk.ledger.book)
+    _, late = desk.watcher.send_on([waiting(1), waiting(2)], desk.ledger.book, {})
     assert late == {"m-c-2": "intake queue: full"}
 
 
