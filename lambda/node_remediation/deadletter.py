@@ -19,7 +19,7 @@ _KINDS = {Outcome.NOT_RECOVERED: Outcome.FAILED}
 _NO_CLUSTER = "unknown"
 # What SQS and SNS do not take in an attribute (SendMessage, API reference): one such would spoil a whole batch call.
 # Named one by one: the complement of all that they take compiles ten times as long.
-_NOT_SENDABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_NOT_SENDABLE = "[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]"
 # An attribute holds at most this many characters here; a longer cluster name is no cluster's.
 _LONGEST_ATTRIBUTE = 256
 # A refusal that a redrive brings back stays away this long, or the redrive would chase it round: SQS's longest delay.
@@ -142,7 +142,7 @@ def quoted_alarm(alarm: Alarm | None) -> dict[str, Any] | None:
 
 def attribute(value: str) -> str:
     """The value as an attribute of a message can hold it."""
-    return _NOT_SENDABLE.sub("?", value)[:_LONGEST_ATTRIBUTE]
+    return re.sub(_NOT_SENDABLE, "?", value)[:_LONGEST_ATTRIBUTE]
 
 
 def iso(time: datetime) -> str:

@@ -9,8 +9,9 @@ from node_remediation import codes
 from node_remediation.events.fields import Envelope, find_cluster, find_node, mapping, report_time, text
 from node_remediation.model import Outcome, Report, Settled
 
-_UNHEALTHY_INSTANCE = re.compile(r"\bis unhealthy\b", re.IGNORECASE)
-_REPAIR_ACTION = re.compile(r"Repair action:\s*([A-Za-z]+)", re.IGNORECASE)
+# Compiled when they are needed: few events have a text to search.
+_UNHEALTHY_INSTANCE = r"\bis unhealthy\b"
+_REPAIR_ACTION = r"Repair action:\s*([A-Za-z]+)"
 
 
 def read_node_health(envelope: Envelope) -> list[Report | Settled]:
@@ -46,14 +47,14 @@ def read_cluster_event(envelope: Envelope) -> list[Report | Settled]:
     description = text(event, "Description") or ""
     cluster = find_cluster(event).name
     trigger = envelope.trigger(description, report_time(event.get("EventTime"), envelope.time))
-    if text(event, "ResourceType") != "Instance" or not _UNHEALTHY_INSTANCE.search(description):
+    if text(event, "ResourceType") != "Instance" or not re.search(_UNHEALTHY_INSTANCE, description, re.IGNORECASE):
         return [Settled(trigger, Outcome.IGNORED, "no unhealthy instance's event", cluster=cluster)]
     instance = mapping(mapping(mapping(event, "EventDetails"), "EventMetadata"), "Instance")
     node = find_node(event) or find_node(instance)
     if node is None:
         reason = "the cluster event names no node"
         return [Settled(trigger, Outcome.REFUSED, reason, codes.NODE_NOT_RESOLVED, cluster)]
-    action = _REPAIR_ACTION.search(description)
+    action = re.search(_REPAIR_ACTION, description, re.IGNORECASE)
     return [
         Report(
             trigger=trigger,
