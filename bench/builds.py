@@ -2,13 +2,14 @@
 
 import shutil
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.tools import BENCH, ROOT, WORK, BenchError, Runtime, compile_all, naive_packages
 from infra.function_asset import function_asset
 
 OURS, NAIVE, NAIVE_COMPILED, EMPTY = "ours", "naive", "naive + .pyc", "empty"
+IN_TURN = "ours, calls in turn"
 PRODUCT_CODE = ROOT / "lambda" / "node_remediation"
 
 
@@ -26,11 +27,14 @@ class Build:
 
     @property
     def takes_batches(self) -> bool:
-        return self.name == OURS
+        return self.name in (OURS, IN_TURN)
 
 
 def all_builds(runtime: Runtime, root_certificate: str) -> dict[str, Build]:
-    """Ours as it is deployed, the naive one as pip leaves it, and the naive one with .pyc files for comparison."""
+    """Ours as it is deployed, the naive one as pip leaves it; and each changed in one thing, to see what that is worth.
+
+    The naive one is compiled, and ours makes its calls one after another.
+    """
     directory = WORK / "assets"
     shutil.rmtree(directory, ignore_errors=True)
     naive = _naive_asset(directory / "naive", runtime)
@@ -38,7 +42,18 @@ def all_builds(runtime: Runtime, root_certificate: str) -> dict[str, Build]:
     shutil.copytree(naive, compiled)
     compile_all(compiled, runtime.python)
     shipped = {OURS: function_asset(), NAIVE: naive, NAIVE_COMPILED: compiled}
-    return {name: _build(name, asset, directory, root_certificate) for name, asset in shipped.items()}
+    builds = {name: _build(name, asset, directory, root_certificate) for name, asset in shipped.items()}
+    return {**builds, IN_TURN: _in_turn(builds[OURS], directory, runtime)}
+
+
+def _in_turn(ours: Build, directory: Path, runtime: Runtime) -> Build:
+    changed = directory / "in-turn"
+    shutil.copytree(ours.trusting, changed)
+    code = changed / PRODUCT_CODE.name
+    with (code / "together.py").open("a") as module:
+        module.write("\n\nside_by_side = in_turn\n")
+    compile_all(code, runtime.python)
+    return replace(ours, name=IN_TURN, trusting=changed)
 
 
 def empty_build() -> Build:

@@ -11,7 +11,7 @@ from bench.tools import BenchError
 from bench.world import Bench, World, world
 
 LATENCY_SECONDS = 0.020
-ROUNDS = 12
+ROUNDS = 16
 WARM_EVENTS = 5
 
 

@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.builds import OURS, Build
+from bench.builds import IN_TURN, OURS, Build
 from bench.tools import BenchError, Runtime
 from bench.world import Bench
 
@@ -46,9 +46,9 @@ class Stages:
 
 
 def measure(bench: Bench, variables: Mapping[str, str]) -> tuple[Stages, ...]:
-    """All builds in turn, in every round."""
-    rounds = [_stages(bench.runtime, build, variables) for _ in range(ROUNDS) for build in bench.builds.values()]
-    return tuple(rounds)
+    """All builds that differ here in turn, in every round."""
+    builds = [build for name, build in bench.builds.items() if name != IN_TURN]
+    return tuple(_stages(bench.runtime, build, variables) for _ in range(ROUNDS) for build in builds)
 
 
 def _stages(runtime: Runtime, build: Build, variables: Mapping[str, str]) -> Stages:

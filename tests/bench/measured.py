@@ -2,7 +2,7 @@
 
 from typing import TypeVar
 
-from bench.builds import EMPTY, NAIVE, NAIVE_COMPILED, OURS
+from bench.builds import EMPTY, IN_TURN, NAIVE, NAIVE_COMPILED, OURS
 from bench.calls import Count
 from bench.cold import Cold, Size, Start
 from bench.results import Taken
@@ -26,6 +26,7 @@ def cold(*, ours_init: float = 200.0, zipped: int = 3_000_000) -> Cold:
         start(NAIVE, 2000, first=400, peak=100_000_000),
         start(NAIVE_COMPILED, 800, first=400, peak=100_000_000),
         start(EMPTY, 60, first=1),
+        start(IN_TURN, ours_init, first=260),
     )
     stages = tuple(Stages(build, {"boto3": 100.0}) for build in (OURS, NAIVE, NAIVE_COMPILED))
     return Cold(20.0, sizes, starts, stages)

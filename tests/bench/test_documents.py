@@ -43,6 +43,12 @@ def test_benchmarks_that_reach_everything_say_so() -> None:
     assert "missed" not in text
 
 
+def test_what_calls_side_by_side_are_worth_is_said() -> None:
+    """By the same asset with its calls in turn."""
+    text = report.text(taken(cold()), taken(counts()), taken(storms()), taken(scaling()))
+    assert "calls in turn takes 260 ms instead of 200 for the first event" in " ".join(text.split())
+
+
 def test_a_missed_target_is_named_and_measured() -> None:
     """Nobody has to compare numbers to see it."""
     missed = (storm(lost=3), storm(NAIVE, calls=5000))
