@@ -37,8 +37,8 @@ local AWS is slower. Every report is of another node, every node is rebooted."""
             "clusters",
             scaling.by_clusters,
             lambda point: point.clusters,
-            f"Batches of {BATCH} over as many clusters, none of them looked up before: each adds a DescribeCluster, asked "
-            "for beside the others, and a claim, a call and a record, one after another.",
+            f"Batches of {BATCH} over as many clusters, none of them looked up before: each adds a DescribeCluster, "
+            "asked for beside the others, and a claim, a call and a record, one after another.",
         ),
         _section("Reports in all", "reports", scaling.by_total, lambda point: point.reports, _total_words(scaling)),
         f"## Carried on: a region-wide failure\n\n{_carried(scaling, storms)}",

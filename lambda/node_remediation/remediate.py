@@ -214,11 +214,18 @@ class Remediator:
         cases[:] = [case for case in cases if case not in gone]
 
     def _judge_and_reboot(self, cases: list[Case], situation: Situation, batch: _Batch) -> None:
-        """Judge, and reboot what may be; where another invocation claimed first, judge again by the new ledger."""
+        """Judge, and reboot what may be; where another invocation claimed first, judge again by the new ledger.
+
+        So is once what a budget refuses: items are not read as of one moment, and what was spent may be for this node.
+        """
         for tried in range(_JUDGEMENTS):
             plan = judge(cases, situation)
-            batch.results += [self._watcher.judged(ending, batch.book, batch.followed) for ending in plan.endings]
-            cases = []
+            doubtful = [
+                ending for ending in plan.endings if tried == 0 and ending.code == codes.CLUSTER_BUDGET_EXCEEDED
+            ]
+            sure = [ending for ending in plan.endings if ending not in doubtful]
+            batch.results += [self._watcher.judged(ending, batch.book, batch.followed) for ending in sure]
+            cases = [ending.case for ending in doubtful]
             for place, cluster in enumerate(clusters := _shuffled(plan.reboots), start=1):
                 turn = self._claimant.reboot(
                     cluster,
@@ -236,7 +243,9 @@ class Remediator:
                 return
             self._sleep(random.uniform(0, 0.05 * 2 ** min(tried, 5)))  # noqa: S311  jitter, not cryptography
             cases = self._resume(self._load(cases, batch), batch)
-            situation = replace(situation, now=self._clock(), planned=set())
+            situation = replace(
+                situation, now=self._clock(), planned=set(), refused=_without(situation.refused, doubtful)
+            )
         busy = "other invocations kept writing the same cluster's budget"
         batch.results += [TryAgain(case, codes.LEDGER_BUSY, busy) for case in cases]
 
@@ -273,6 +282,10 @@ class Remediator:
 def _shuffled(clusters: Iterable[str]) -> list[str]:
     """In no order: invocations that came to the same clusters at the same time do not meet at each of them."""
     return sorted(clusters, key=lambda _: random.random())  # noqa: S311  no cryptography
+
+
+def _without(refused: set[tuple[NodeKey, str]], doubtful: Sequence[Ending]) -> set[tuple[NodeKey, str]]:
+    return refused - {(_key(ending.case), ending.code or "") for ending in doubtful}
 
 
 def _answer(ask: Callable[[], Answer]) -> Answer | LookupFailedError:
