@@ -1,6 +1,6 @@
 """The edge to the intake queue: when a message that is handed back comes again, and checks that are sent to it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -40,7 +40,7 @@ class Intake(Protocol):
 class SqsIntake:
     """Intake over SQS."""
 
-    def __init__(self, client: "SQSClient", *, queue_url: str) -> None:
+    def __init__(self, client: Callable[[], "SQSClient"], *, queue_url: str) -> None:
         self._client = client
         self._queue_url = queue_url
 
@@ -54,7 +54,7 @@ class SqsIntake:
             {"Id": str(position), "MessageBody": check.body, "DelaySeconds": check.delay}
             for position, (_, check) in enumerate(checks)
         ]
-        return self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
+        return self._client().send_message_batch(QueueUrl=self._queue_url, Entries=entries)
 
     def come_again(self, messages: Sequence[Message]) -> str | None:
         held = [message for message in messages if message.receipt_handle]
@@ -69,7 +69,7 @@ class SqsIntake:
                 for index, message in enumerate(held[start : start + _MOST_ENTRIES])
             ]
             try:
-                answer = self._client.change_message_visibility_batch(QueueUrl=self._queue_url, Entries=entries)
+                answer = self._client().change_message_visibility_batch(QueueUrl=self._queue_url, Entries=entries)
                 trouble = str(answer["Failed"]) if answer.get("Failed") else trouble
             except awserrors.CALL_ERRORS as error:
                 trouble = str(error)

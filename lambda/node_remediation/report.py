@@ -49,7 +49,7 @@ class QueueAndTopicReporter:
     def __init__(
         self,
         *,
-        sqs: "SQSClient",
+        sqs: Callable[[], "SQSClient"],
         sns: Callable[[], "SNSClient"],
         destinations: Destinations,
         notify_rebooted: bool,
@@ -86,7 +86,7 @@ class QueueAndTopicReporter:
             }
             for index, (letter, _) in enumerate(groups)
         ]
-        return self._sqs.send_message_batch(QueueUrl=self._to.dead_letter_url, Entries=entries)
+        return self._sqs().send_message_batch(QueueUrl=self._to.dead_letter_url, Entries=entries)
 
     def publish(self, endings: Sequence[Ending]) -> dict[Ending, str]:
         by_cluster: dict[str | None, list[Ending]] = {}

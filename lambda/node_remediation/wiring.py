@@ -66,11 +66,11 @@ def build(
         partition=environment["FAILURE_TOPIC_ARN"].split(":")[1], warn=logger.warning
     )
     sagemaker: SageMakerClient = clients.create_client("sagemaker", config=_ONCE)
-    sqs: SQSClient = clients.create_client("sqs", config=_SAFE)
     dynamodb: DynamoDBClient = clients.create_client("dynamodb", config=_SAFE)
     ssm: SSMClient = clients.create_client("ssm", config=_SAFE)
 
-    # Most events come from no alarm, and most nights nobody is told of anything.
+    # Most events come from no alarm, most nights nobody is told of anything, and a check is sent while others are
+    # waited for.
     @cache
     def cloudwatch() -> "CloudWatchClient":
         client: CloudWatchClient = clients.create_client("cloudwatch", config=_SAFE)
@@ -79,6 +79,11 @@ def build(
     @cache
     def sns() -> "SNSClient":
         client: SNSClient = clients.create_client("sns", config=_SAFE)
+        return client
+
+    @cache
+    def sqs() -> "SQSClient":
+        client: SQSClient = clients.create_client("sqs", config=_SAFE)
         return client
 
     ledger = DynamoDbLedger(dynamodb, table=environment["LEDGER_TABLE"])

@@ -37,7 +37,7 @@ from node_remediation.remediate import Remediator
 from node_remediation.resolve import Resolver
 from node_remediation.settings import Settings
 from node_remediation.steps import Step, unwatched
-from node_remediation.together import in_turn
+from node_remediation.together import Together, in_turn
 from node_remediation.watching import Watcher
 
 NOW = datetime(2026, 11, 23, 2, 14, 7, tzinfo=UTC)
@@ -312,6 +312,7 @@ class World:
     on_step: Callable[[Step], None] = unwatched
     ids: Iterator[int] = field(default_factory=count)
     jitter: float = 0.0
+    together: Together = in_turn
 
     def handle(self, *messages: Message) -> Handling:
         clock = lambda: self.now  # noqa: E731
@@ -327,7 +328,7 @@ class World:
                 ledger=self.ledger,
                 rebooter=self.rebooter,
                 checks=checks,
-                together=in_turn,
+                together=self.together,
                 clock=clock,
                 new_id=lambda: f"call-{next(self.ids)}",
                 sleep=lambda _: None,
@@ -345,7 +346,7 @@ class World:
             reporter=self.reporter,
             intake=self.intake,
             telemetry=self.telemetry,
-            together=in_turn,
+            together=self.together,
             clock=clock,
             sleep=lambda _: None,
             on_step=self.on_step,

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from node_remediation import codes
-from node_remediation.deadletter import DeadLetter, Origin, dead_letter, is_reported
+from node_remediation.deadletter import DeadLetter, Origin, attribute, dead_letter, is_reported
 from node_remediation.model import Ending, IdKind, Node, Outcome
 from tests.unit.fakes import NOW, case, ending, instance_id, settled_case
 
@@ -163,3 +163,11 @@ def test_attributes_are_never_too_long() -> None:
 def test_retryable_is_what_another_try_may_change(code: str, retryable: bool) -> None:
     """Machines redrive by this."""
     assert json.loads(letter(ending(code=code)).body)["detail"]["Retryable"] is retryable
+
+
+def test_attribute_holds_what_sqs_and_sns_take_of_any_text() -> None:
+    """Each other code point is one question mark: one such would spoil a whole batch call."""
+    taken = [0x9, 0xA, 0xD, *range(0x20, 0xD800), *range(0xE000, 0xFFFE), *range(0x10000, 0x110000)]
+    others = sorted(set(range(0x110000)) - set(taken))
+    assert [each for each in others if attribute(chr(each)) != "?"] == []
+    assert [each for each in taken if attribute(chr(each)) != chr(each)] == []

@@ -120,15 +120,19 @@ def test_only_what_is_safe_to_repeat_is_retried_by_the_sdk(handler: ModuleType, 
     """A reboot is sent once; sending and publishing may be said twice."""
     built: Any = build(environment)
     assert built._claimant._rebooter._client.meta.config.retries == {"mode": "standard", "total_max_attempts": 1}
-    safe = (built._reporter._sqs, built._reporter._sns(), built._intake._client)
+    safe = (built._reporter._sqs(), built._reporter._sns(), built._intake._client())
     for client in (*safe, built._ledger._client, built._mode._client):
         assert client.meta.config.retries["total_max_attempts"] == 3
 
 
 @pytest.mark.parametrize(
     "maker",
-    [lambda built: built._reader._resolver._alarms._client, lambda built: built._reporter._sns],
-    ids=["cloudwatch", "sns"],
+    [
+        lambda built: built._reader._resolver._alarms._client,
+        lambda built: built._reporter._sns,
+        lambda built: built._intake._client,
+    ],
+    ids=["cloudwatch", "sns", "sqs"],
 )
 def test_client_that_most_events_do_not_need_is_made_when_it_is_needed_and_once(
     environment: dict[str, str], maker: Callable[[Any], Any]

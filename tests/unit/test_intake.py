@@ -30,7 +30,7 @@ def stub(client: Any) -> Iterator[Stubber]:
 
 @pytest.fixture
 def intake(client: Any, stub: Stubber) -> SqsIntake:
-    return SqsIntake(client, queue_url=URL)
+    return SqsIntake(lambda: client, queue_url=URL)
 
 
 def expected(messages: list[Message]) -> dict[str, Any]:

@@ -424,6 +424,30 @@ def test_two_invocations_never_both_spend_the_last_of_a_budget(at: int) -> None:
     assert spent(world) == 2
 
 
+def test_budget_that_was_spent_for_the_very_node_does_not_refuse_it() -> None:
+    """Items are read one by one: another invocation claimed between the reads of the node and of the budget."""
+    world = World(clusters=FakeClusters(facts_of={"ml-a": Facts(nodes=1)}), settings=Settings(budget_min_nodes=1))
+    beside(world).handle(message(health_event(), id="b"))
+    late = world.ledger.load
+    reads = count()
+
+    def skewed(nodes: Collection[NodeKey], clusters: Collection[str]) -> Book:
+        return late((), clusters) if next(reads) == 0 else late(nodes, clusters)
+
+    world.ledger.load = skewed  # type: ignore[method-assign]
+    handling = world.handle(message(health_event(), id="a"))
+    assert [(each.outcome.value, each.code) for each in handling.endings] == [("duplicate", None)]
+
+
+def test_budget_that_is_spent_for_others_refuses_after_a_second_look() -> None:
+    """Once, and each further report of the node in the batch is a duplicate of that."""
+    world = World(clusters=FakeClusters(facts_of={"ml-a": Facts(nodes=1)}), settings=Settings(budget_min_nodes=1))
+    beside(world).handle(message(health_event(instance_id(2)), id="b"))
+    handling = world.handle(*(message(health_event(), id=each) for each in ("a", "c")))
+    code = "ClusterBudgetExceeded"
+    assert [(each.outcome.value, each.code) for each in handling.endings] == [("refused", code), ("duplicate", code)]
+
+
 @pytest.mark.parametrize("at", range(WRITES))
 def test_one_message_in_two_invocations_is_one_outcome(at: int) -> None:
     """SQS may deliver a message twice at once: one works, the other waits or finds it told."""

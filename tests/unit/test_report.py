@@ -114,7 +114,7 @@ class Desk:
     def reporter(self) -> QueueAndTopicReporter:
         ids = iter(range(1, 10**6))
         return QueueAndTopicReporter(
-            sqs=cast("Any", self.sqs),
+            sqs=lambda: cast("Any", self.sqs),
             sns=lambda: cast("Any", self.sns),
             destinations=Destinations(
                 DEAD_URL, TOPIC, Redrive("arn:dead", "arn:intake"), Origin("1" * 12, "us-west-2")
