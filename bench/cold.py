@@ -11,7 +11,7 @@ from bench.tools import BenchError
 from bench.world import Bench, World, world
 
 LATENCY_SECONDS = 0.020
-ROUNDS = 16
+ROUNDS = 24
 WARM_EVENTS = 5
 
 

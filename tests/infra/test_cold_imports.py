@@ -1,20 +1,26 @@
 """What starting the function takes from the disk and the network: no more than a cold event needs."""
 
+import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 
 from infra.function_asset import CODE
 from tests.unit.conftest import ENVIRONMENT
 
+# Whoever asks for an address or a connection is noted, even where the error is caught.
 _STARTED = """
-import socket, sys
-def refuse(*_): raise AssertionError("the function connected while it started")
-socket.socket.connect = refuse
+import json, socket, sys
+asked = []
+def refuse(*wanted, **_):
+    asked.append(str(wanted[-1] if isinstance(wanted[0], socket.socket) else wanted[0]))
+    raise OSError("there is no network")
+socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
 import node_remediation.handler
-print(*sys.modules)
+print(json.dumps({"modules": [*sys.modules], "asked": asked}))
 """
 # Large, and not for a report that leads to a reboot: SDK layers, Powertools' other utilities, texts for people.
 _NOT_NEEDED = (
@@ -33,15 +39,30 @@ _NOT_NEEDED = (
 )
 
 
+@dataclass(frozen=True)
+class Start:
+    """What a start came to: the modules that are loaded then, and whom it asked over the network."""
+
+    modules: tuple[str, ...]
+    asked: tuple[str, ...]
+
+
 @pytest.fixture(scope="module")
-def modules() -> set[str]:
+def start() -> Start:
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(CODE.parent), **ENVIRONMENT}
-    command = [sys.executable, "-c", _STARTED]
-    return set(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split())
+    ran = subprocess.run([sys.executable, "-c", _STARTED], env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    return Start(tuple(found["modules"]), tuple(found["asked"]))
 
 
 @pytest.mark.parametrize("name", _NOT_NEEDED)
-def test_start_does_not_import_what_a_cold_event_does_not_need(modules: set[str], name: str) -> None:
+def test_start_does_not_import_what_a_cold_event_does_not_need(start: Start, name: str) -> None:
     """Each would make nearly every reboot later."""
-    assert "botocore.client" in modules
-    assert name not in modules
+    assert "botocore.client" in start.modules
+    assert name not in start.modules
+
+
+def test_start_asks_nobody_over_the_network(start: Start) -> None:
+    """Whatever it asks would be waited for before the first event is looked at."""
+    assert start.asked == ()

@@ -1,8 +1,9 @@
 """Calls side by side: all of them end, and what one raises is not swallowed."""
 
-from threading import Barrier
+from threading import Barrier, Lock
 
 import pytest
+from botocore.config import Config
 
 from node_remediation.together import Task, Together, in_turn, side_by_side
 
@@ -45,3 +46,21 @@ def test_error_of_any_task_is_raised_once_the_others_are_done(place: int) -> Non
     with pytest.raises(ZeroDivisionError):
         side_by_side(tasks)
     assert done == [1, 1]
+
+
+def test_no_more_run_at_once_than_a_client_has_connections() -> None:
+    """A batch may have nodes of hundreds of clusters; each waits for its turn, and comes to it."""
+    most, lock, running, done = 0, Lock(), 0, list[int]()
+
+    def task() -> None:
+        nonlocal most, running
+        with lock:
+            running += 1
+            most = max(most, running)
+        done.append(1)
+        with lock:
+            running -= 1
+
+    side_by_side([task] * 300)
+    assert len(done) == 300
+    assert most < Config().max_pool_connections
