@@ -56,14 +56,17 @@ class Cold:
 def measure(bench: Bench, *, rounds: int = ROUNDS) -> Cold:
     """The first round only brings the files into memory, as equal for all builds as it can be; it is not kept."""
     with world(bench, seconds=LATENCY_SECONDS) as stage:
-        starts = [start for number in range(rounds + 1) for start in _round(stage) if number]
+        starts = [start for number in range(rounds + 1) for start in _round(stage, number) if number]
         parts = stages.measure(bench, stage.variables)
     sizes = [Size(each.name, each.zipped_bytes, each.unpacked_bytes, each.roots) for each in bench.builds.values()]
     return Cold(LATENCY_SECONDS * 1000, tuple(sizes), tuple(starts), parts)
 
 
-def _round(stage: World) -> Iterator[Start]:
-    for build in stage.bench.builds.values():
+def _round(stage: World, number: int) -> Iterator[Start]:
+    """Each begins with another build: what came before may still keep the machine busy."""
+    builds = list(stage.bench.builds.values())
+    first = number % len(builds)
+    for build in builds[first:] + builds[:first]:
         yield _start(stage, build, reboots=1)
     yield _start(stage, stage.bench.empty, reboots=0)
 

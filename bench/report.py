@@ -63,8 +63,9 @@ The function against a naive build of it, measured by `make bench` on {cold.day}
   runs and records nothing.
 - **naive + .pyc:** the same, compiled for the runtime; not what the targets are about, but what one step alone
   brings.
-- **Rounds:** {rounds}, in each all builds in turn, each in a new process, after one round that is not counted (files
-  are in memory then, which hides that a larger asset also takes longer to load).""")
+- **Rounds:** {rounds}, in each all builds in turn, each in a new process, beginning with another build than the round
+  before; after one round that is not counted (files are in memory then, which hides that a larger asset also takes
+  longer to load).""")
 
 
 def _roots(cold: Cold) -> str:

@@ -1,8 +1,8 @@
 """What an exception of a boto3 client means for the call that raised it."""
 
 import ssl
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -34,8 +34,7 @@ class Meaning(Enum):
     UNKNOWN = "may or may not have been carried out"
 
 
-@dataclass(frozen=True, slots=True)
-class CallError:
+class CallError(NamedTuple):
     """A call's failure: its meaning, AWS's error code (or botocore's error name) and the message."""
 
     meaning: Meaning

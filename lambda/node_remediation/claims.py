@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import chain
+from typing import NamedTuple
 
 from node_remediation import codes
 from node_remediation.awserrors import CallError, Meaning
@@ -42,8 +43,7 @@ class Round:
     sent: dict[NodeKey, FollowUp] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
+class _Call(NamedTuple):
     """One call of up to 25 claimed nodes, by the ID that its cost is kept under."""
 
     id: str

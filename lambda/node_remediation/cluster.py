@@ -1,9 +1,8 @@
 """The edge to what SageMaker knows about clusters and their nodes."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from node_remediation import awserrors
 from node_remediation.awserrors import CallError
@@ -25,8 +24,7 @@ _NOT_HYPERPOD = frozenset({"ResourceNotFound", "ValidationException", "AccessDen
 _PROTECTED_TYPES = frozenset({"Controller", "Login"})
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What the judgement needs to know of a cluster: nodes in all, who recovers them, which are never rebooted.
 
     `protected` has the IDs, of both kinds, of nodes in protected instance groups.
@@ -37,8 +35,7 @@ class Facts:
     protected: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class NodeState:
+class NodeState(NamedTuple):
     """A node's InstanceStatus (DescribeClusterNode)."""
 
     status: str

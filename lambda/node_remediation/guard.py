@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import ceil
+from typing import NamedTuple
 
 from node_remediation import codes
 from node_remediation.cluster import Facts
@@ -47,8 +48,7 @@ class Situation:
         return self.book.node(key)
 
 
-@dataclass(frozen=True, slots=True)
-class Matter:
+class Matter(NamedTuple):
     """One report with what is known of its node."""
 
     case: Case

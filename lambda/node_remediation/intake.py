@@ -1,8 +1,7 @@
 """The edge to the intake queue: when a message that is handed back comes again, and checks that are sent to it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from node_remediation import awserrors
 from node_remediation.model import Message
@@ -16,8 +15,7 @@ _SECONDS_PER_RECEIVE = 30
 _MOST_BYTES = 1_048_576  # of a batch call, and of a message
 
 
-@dataclass(frozen=True, slots=True)
-class Delayed:
+class Delayed(NamedTuple):
     """A message of this system to itself, with its delay in seconds (at most 900)."""
 
     body: str

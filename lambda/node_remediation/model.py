@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 # Patterns of the API's ClusterNodeId and ClusterNodeLogicalId shapes (botocore, sagemaker 2017-07-24).
 INSTANCE_ID = re.compile(r"i-[a-f0-9]{8}(?:[a-f0-9]{9})?")
@@ -65,8 +66,7 @@ class Node:
         return pattern.fullmatch(self.id) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class NodeKey:
+class NodeKey(NamedTuple):
     """A node as the ledger knows it: by its instance ID where it has one, so that a node's two IDs are one node."""
 
     cluster: str
@@ -255,8 +255,7 @@ class Ending:
     took: timedelta | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TryAgain:
+class TryAgain(NamedTuple):
     """A case that passed trouble kept from its outcome: its message goes back to the queue if it may."""
 
     case: Case

@@ -2,8 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from node_remediation import awserrors, codes
 from node_remediation.awserrors import CallError, Meaning
@@ -17,8 +16,7 @@ _TRIES = 4
 _FIRST_WAIT = 0.5  # seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A node's result with the API's code and message, verbatim; `cause` is the error behind a call without answer."""
 
     node: Node
@@ -28,8 +26,7 @@ class Answer:
     cause: CallError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
+class Answers(NamedTuple):
     """What rebooting a list of nodes came to: an answer per node, and how many nodes each call carried."""
 
     answers: Sequence[Answer]

@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from uuid import UUID
 
 from node_remediation.deadletter import DeadLetter, Origin, Redrive, dead_letter, is_reported
@@ -33,8 +33,7 @@ class Reporter(Protocol):
         """Tell the topic of what people are to know; returns what did not get there, and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Destinations:
+class Destinations(NamedTuple):
     """Where reports go, and the queue that a redrive puts dead letters back on."""
 
     dead_letter_url: str

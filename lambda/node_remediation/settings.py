@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from math import ceil
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 MAX_RECEIVES = 5
 FUNCTION_TIMEOUT = timedelta(seconds=60)
@@ -38,8 +38,7 @@ class SettingsError(ValueError):
         super().__init__(" ".join(f"{name}: {problem}".split()))
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterTag:
+class ClusterTag(NamedTuple):
     """The tag that a cluster must carry before IAM lets the function touch it."""
 
     key: str

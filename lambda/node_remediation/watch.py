@@ -6,6 +6,7 @@ Until `verify_timeout` only proof ends a watch: a sign of health, or that the no
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import ceil
+from typing import NamedTuple
 
 from node_remediation import codes
 from node_remediation.cluster import NodeState
@@ -34,8 +35,7 @@ class Seen:
 NOTHING = Seen()
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(NamedTuple):
     """What must be asked before a check can decide."""
 
     alarm: bool = False
@@ -111,8 +111,7 @@ def decide(case: Case, record: NodeRecord, seen: Seen, settings: Settings, now: 
     return _decide(_Checked(case, check, watch, record, seen, now), settings)
 
 
-@dataclass(frozen=True, slots=True)
-class _Checked:
+class _Checked(NamedTuple):
     """A check of a watch that is its own, with all that is known."""
 
     case: Case

@@ -119,7 +119,7 @@ def rebooted(*at: datetime) -> Callable[[Scene], None]:
 
 
 def protecting(scene: Scene) -> None:
-    scene.facts = replace(scene.facts, protected=frozenset({instance_id(1)}))
+    scene.facts = scene.facts._replace(protected=frozenset({instance_id(1)}))
 
 
 REFUSED, DEFERRED, DUPLICATE, CLEARED = Outcome.REFUSED, Outcome.DEFERRED, Outcome.DUPLICATE, Outcome.CLEARED

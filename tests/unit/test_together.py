@@ -3,7 +3,7 @@
 from threading import Barrier, Lock
 
 import pytest
-from botocore.config import Config
+from botocore.httpsession import MAX_POOL_CONNECTIONS
 
 from node_remediation.together import Task, Together, in_turn, side_by_side
 
@@ -63,4 +63,4 @@ def test_no_more_run_at_once_than_a_client_has_connections() -> None:
 
     side_by_side([task] * 300)
     assert len(done) == 300
-    assert most < Config().max_pool_connections
+    assert most < MAX_POOL_CONNECTIONS

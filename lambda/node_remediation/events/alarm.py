@@ -7,9 +7,8 @@ Samples: tests/samples/alarm-*.json; the SNS form: "Notifying users on alarm cha
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from node_remediation import codes
 from node_remediation.events.fields import (
@@ -28,16 +27,14 @@ from node_remediation.model import Alarm, Composite, Node, Outcome, Report, Sett
 _GROUP_BY = re.compile(r"\bGROUP\s+BY\b", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
+class Series(NamedTuple):
     """What an alarm watches: the dimensions of each of its metrics, and whether a query groups them into series."""
 
     dimensions: tuple[Mapping[str, Any], ...]
     grouped: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Change:
+class _Change(NamedTuple):
     """An alarm's change of state, whichever way it came; `children` is None unless the alarm is composite."""
 
     trigger: Trigger

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from node_remediation.model import INSTANCE_ID, IdKind, Node, Trigger
 
@@ -44,8 +44,7 @@ class Envelope:
         return self.detail
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterName:
+class ClusterName(NamedTuple):
     """A cluster as an event names it; only `hyperpod` ones are known not to be an EKS cluster's name."""
 
     name: str | None = None
