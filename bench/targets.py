@@ -47,8 +47,8 @@ def _of_cold(cold: Cold) -> list[Target]:
     )
     memory = median(each.peak_bytes for each in ours) / median(each.peak_bytes for each in naive)
     return [
-        Target("init, of the naive build's", 0.20, init),
-        Target("init and first event, of the naive build's", 0.25, both),
+        Target("init, of the naive build's", 0.20, init, digits=3),
+        Target("init and first event, of the naive build's", 0.25, both, digits=3),
         Target("peak memory, of the naive build's", 0.60, memory),
         Target("asset, zipped, in MB", 3.5, cold.size(OURS).zipped_bytes / 1e6),
     ]

@@ -56,7 +56,7 @@ def test_a_missed_target_is_named_and_measured() -> None:
     assert (
         "3 of 11 missed: init, of the naive build's; init and first event, of the naive build's; storm over one" in text
     )
-    assert "**missed by 0.15 (75%)**" in text
+    assert "**missed by 0.150 (75%)**" in text
     assert "**missed by 3**" in text
 
 
