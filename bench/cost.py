@@ -28,6 +28,8 @@ KEY_PERIODS = HOURS * 12
 CLUSTERS = 10
 METRICS_PER_CLUSTER = 6
 FAILING_SHARE = 0.05
+# Checks of each reboot: as many as the defaults of verify_after and verify_timeout make where nobody reports health.
+CHECKS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +63,18 @@ class Month:
 
 
 def month(reports: int, each: Invocation) -> Month:
-    """A month of so many reports that come as this invocation's did."""
-    invocations = reports / each.reports
+    """A month of so many reports that come as this invocation's did, each with its checks.
+
+    A check is taken to cost what its report did, which is more than it does: it claims and calls nothing.
+    """
+    invocations = reports / each.reports * (1 + CHECKS)
     return Month(
         lambda_=invocations * (LAMBDA_REQUEST + each.seconds * MEMORY_GB * LAMBDA_GB_SECOND),
         queues=_queue_requests(reports, each, invocations) * SQS_REQUEST,
         ledger=invocations * (each.writes * DYNAMODB_WRITE + each.reads * DYNAMODB_READ),
         logs=invocations * each.log_bytes / 1e9 * LOG_GB,
         metrics=CLUSTERS * METRICS_PER_CLUSTER * METRIC * min(1.0, reports / CLUSTERS / HOURS),
-        failures=_failures(reports, invocations) + invocations * each.sns_calls * SNS_PUBLISH,
+        failures=_failures(reports, reports / each.reports) + invocations * each.sns_calls * SNS_PUBLISH,
         fixed=KMS_KEY + ALARM + 2 * min(invocations, KEY_PERIODS) * KMS_REQUEST,
     )
 
@@ -81,7 +86,10 @@ def idle() -> Month:
 
 
 def _queue_requests(reports: int, each: Invocation, invocations: float) -> float:
-    """Each report is sent once; received and deleted up to ten at a time; the rest are polls that find nothing."""
+    """A report is sent once, each check by the call before it; all are received and deleted up to ten at a time.
+
+    The rest are polls that find nothing.
+    """
     taken = 2 * -(-each.reports // MESSAGES_PER_CALL) * invocations
     polls = POLLERS * HOURS * 3600 / POLL_SECONDS
     return reports + taken + each.sqs_calls * invocations + polls

@@ -236,7 +236,9 @@ def _cost(cold: Cold, counts: Sequence[Count], scaling: Scaling) -> str:
     ]
     return prose(f"""
 A month of {cost.HOURS} hours, from the calls counted above and list prices. *Alone*: every report meets a cold
-function; *in batches*: a warm one. A storm lies between.
+function; *in batches*: a warm one. A storm lies between. Every report is taken for a reboot, with {cost.CHECKS} checks
+after it: as many as the defaults make where nobody reports health, each at the price of the report itself, which is
+more than it costs.
 
 {table(head, rows)}
 

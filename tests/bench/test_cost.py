@@ -15,12 +15,12 @@ def test_an_idle_month_costs_polls_the_key_and_the_alarm() -> None:
 
 
 def test_a_million_reports_are_paid_by_use() -> None:
-    """Each part by its own price."""
+    """Each part by its own price; each report has three checks, which are taken to cost as much as it does."""
     found = month(1_000_000, ALONE)
-    assert found.lambda_ == pytest.approx(0.20 + 1_000_000 * 0.25 * 0.0000133334)
-    assert found.queues == pytest.approx((3_000_000 + POLLS) * 0.4e-6)
-    assert found.ledger == pytest.approx(8 * 0.625 + 2 * 0.125)
-    assert found.logs == pytest.approx(0.50)
+    assert found.lambda_ == pytest.approx(4 * (0.20 + 1_000_000 * 0.25 * 0.0000133334))
+    assert found.queues == pytest.approx((1_000_000 + 4 * 2_000_000 + POLLS) * 0.4e-6)
+    assert found.ledger == pytest.approx(4 * (8 * 0.625 + 2 * 0.125))
+    assert found.logs == pytest.approx(4 * 0.50)
     assert found.metrics == pytest.approx(10 * 6 * 0.30)
     assert found.failures == pytest.approx(50_000 * (0.4e-6 + 0.5e-6 + 2e-5))
 
