@@ -2,6 +2,8 @@
 # PYTHON: the interpreter the virtual environment is made from (3.11 or later). ARGS: passed on to the command.
 PYTHON ?= python3
 ARGS ?=
+# What `make chaos` begins with: the same seed plans the same things. Without it each run is another.
+SEED ?=
 # Tests that run side by side: more than there are cores, because the long ones wait.
 JOBS ?= 3
 
@@ -16,7 +18,7 @@ export CDK_DISABLE_CLI_TELEMETRY := true
 VENV := .venv/.installed
 NODE := node_modules/.installed
 
-.PHONY: help setup demo test check breaks bench format synth bootstrap deploy destroy local lock clean
+.PHONY: help setup demo test check breaks chaos bench format synth bootstrap deploy destroy local lock clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
@@ -50,6 +52,9 @@ check: setup  ## Format, lint, strict types, deliberate breaks, then all tests: 
 
 breaks: setup  ## Break the code on purpose, one patch at a time: each must turn its test red (ARGS: names of breaks)
 	@python -m tests.breaks.run $(ARGS)
+
+chaos: setup  ## Random complaints, cures and faults for a minute, then what must hold (SEED=n; ARGS="--seconds 300")
+	@python -m local.chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: setup  ## Measure against a naive build and write docs/benchmarks.md, docs/scaling.md (ARGS: cold calls storm scaling report)
 	@python -m bench $(ARGS)

@@ -1,8 +1,7 @@
-"""The CDK application: reads the settings, builds the function's asset, makes the stack."""
+"""Runs the CDK application: reads the settings, builds the function's asset, synthesizes the stack."""
 
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -11,28 +10,21 @@ os.environ.setdefault("JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION", "1")
 
 from aws_cdk import App  # noqa: E402
 
-from infra.errors import PackagingError  # noqa: E402
+from infra.context import merged_context  # noqa: E402
+from infra.errors import ContextError, PackagingError  # noqa: E402
 from infra.function_asset import function_asset  # noqa: E402
 from infra.stack import RemediationStack  # noqa: E402
 from node_remediation.settings import Settings, SettingsError  # noqa: E402
 
 STACK = "HyperPodNodeRemediation"
-CONTEXT = "remediation"
-
-
-def merged_context(context: Mapping[str, object]) -> object:
-    """The `remediation` object with each `-c remediation.KEY=VALUE` in its place."""
-    settings = context.get(CONTEXT, {})
-    overrides = {key.partition(".")[2]: value for key, value in context.items() if key.startswith(f"{CONTEXT}.")}
-    return {**settings, **overrides} if isinstance(settings, Mapping) else settings
 
 
 def main() -> None:
     app = App()
     try:
         settings = Settings.from_context(merged_context(app.node.get_all_context()))
-        RemediationStack(app, STACK, settings=settings, asset=function_asset())
-    except (SettingsError, PackagingError) as error:
+        RemediationStack(app, STACK, settings=settings, asset=function_asset(full_sdk=settings.full_sdk))
+    except (ContextError, SettingsError, PackagingError) as error:
         sys.exit(str(error))
     app.synth()
 

@@ -3,5 +3,5 @@
 import sys
 from pathlib import Path
 
-# lambda/ is an import root: packaging reads what the function needs of the SDK.
+# lambda/ is an import root: the bench takes the product's constants and its ledger's codec from it.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lambda"))

@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bench import calls, cold, growth, report, results, scaling, storm
+from bench import cold, growth, latency, report, results, scaling, storm, sweep
+from bench.results import Taken
+from bench.targets import Measured
 from bench.tools import ROOT, BenchError
 from bench.world import Bench, prepare
 from infra.errors import PackagingError
@@ -15,14 +17,16 @@ from local.deploy import DeployFailed
 
 _MEASURED: Mapping[str, Callable[[Bench], Any]] = {
     "cold": cold.measure,
-    "calls": calls.measure,
+    "latency": latency.measure,
     "storm": storm.measure,
+    "sweep": sweep.measure,
     "scaling": scaling.measure,
 }
 _REPORT = "report"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure the parts that are named, all where none is; then write the documents if `report` is among them."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join([*_MEASURED, _REPORT])}; none: all")
     parts = parser.parse_args(arguments).parts or [*_MEASURED, _REPORT]
@@ -48,11 +52,17 @@ def _measure(parts: Sequence[str]) -> None:
 
 
 def _write() -> None:
-    storms, grown = results.load_storm(), results.load_scaling()
+    starts = results.load("cold", cold.Cold)
+    measured = Measured(
+        cold=starts.value,
+        latency=results.load("latency", latency.Latency).value,
+        storm=results.load("storm", storm.Storms).value,
+        sweep=results.load("sweep", sweep.Sweeps).value,
+    )
+    grown = results.load("scaling", scaling.Scaling)
     documents = {
-        "benchmarks.md": report.text(results.load_cold(), results.load_calls(), storms, grown),
-        "scaling.md": growth.text(grown, storms.value),
-        "scaling.svg": growth.plot(grown.value),
+        "benchmarks.md": report.text(Taken(measured, starts.day, starts.cores), grown.value),
+        "scaling.md": growth.text(grown, measured.storm),
     }
     for name, content in documents.items():
         (ROOT / "docs" / name).write_text(content)

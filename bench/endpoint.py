@@ -1,6 +1,7 @@
-"""What both builds call: the local AWS behind TLS, every answer equally late, every call counted."""
+"""Puts the local AWS behind TLS for all builds: every answer equally late, every call counted."""
 
 import http.client
+import re
 import ssl
 import threading
 import time
@@ -12,6 +13,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qs
 
+import botocore
+
 from bench.capacity import NO_UNITS, Units, units_of
 from bench.tools import BenchError, run
 
@@ -19,7 +22,10 @@ HOST = "localhost"
 
 
 class Certificate:
-    """A root of its own and a server's certificate by it, both of today."""
+    """Makes a root and a server's certificate by it, both of today.
+
+    `roots` is what a function trusts: the file that botocore ships, with this root added.
+    """
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -36,10 +42,13 @@ class Certificate:
             run(["openssl", "x509", "-req", *days, *signed_by, *files])
         except FileNotFoundError:
             raise BenchError("openssl is not on PATH: the bench makes its certificate with it") from None
+        self.roots = directory / "roots.pem"
+        shipped = Path(botocore.__file__).parent / "cacert.pem"
+        self.roots.write_text(f"{shipped.read_text()}\n{self.root.read_text()}")
 
 
 class Endpoint:
-    """Serves TLS in front of the local AWS; `seconds` is how long after a request its answer leaves."""
+    """Serves TLS in front of the local AWS. An answer leaves `seconds` after its request came."""
 
     def __init__(self, certificate: Certificate, backend_port: int, *, seconds: float) -> None:
         self.seconds = seconds
@@ -84,7 +93,7 @@ class _Server(ThreadingHTTPServer):
         self.backend_port = backend_port
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that ends with its connections open is no error."""
+        """Say nothing: a client that ends with its connections open is no error."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -108,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
         answer = self._backend.getresponse()
         content = answer.read()
         endpoint = self.server.endpoint
-        name = call_name(self.headers.get("X-Amz-Target"), body)
+        name = call_name(self.headers.get("X-Amz-Target"), self.path, body)
         endpoint.count(name, units_of(name, body, content))
         time.sleep(max(0.0, endpoint.seconds - (time.monotonic() - came)))
         self.send_response_only(answer.status)
@@ -126,10 +135,15 @@ def _kept_headers(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 _SERVICES = {"DynamoDB_20120810": "dynamodb", "AmazonSSM": "ssm", "AmazonSQS": "sqs", "SageMaker": "sagemaker"}
+_SERVICES |= {"GraniteServiceVersion20100801": "cloudwatch"}
+# The path of CloudWatch's protocol, RPC v2.
+_PATH = re.compile(r"/service/(\w+)/operation/(\w+)")
 
 
-def call_name(target: str | None, body: bytes) -> str:
-    """`service:Operation` of a request, by its target header or, in the query protocol, which is SNS's, its body."""
+def call_name(target: str | None, path: str, body: bytes) -> str:
+    """Return `service:Operation` of a request: by its target header, its path, or in SNS's protocol by its body."""
+    if found := _PATH.fullmatch(path):
+        return f"{_SERVICES.get(found[1], found[1])}:{found[2]}"
     if target:
         prefix, _, operation = target.rpartition(".")
         return f"{_SERVICES.get(prefix, prefix)}:{operation}"

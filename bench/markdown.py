@@ -1,23 +1,20 @@
-"""Tables and numbers as the documents have them. Pure."""
+"""Writes tables and numbers as the documents have them. Pure."""
 
 import textwrap
-from collections.abc import Sequence
-
-from bench.stats import Summary
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
 
 GENERATED = "<!-- Written by `make bench`; edit bench/, not this file. -->"
-
-
 _WIDTH = 120
 
 
 def prose(text: str) -> str:
-    """The text with its paragraphs and list items filled; tables stay as they are."""
+    """Fill the paragraphs and list items of a text; tables and headings stay as they are."""
     return "\n\n".join(map(_filled, text.strip().split("\n\n")))
 
 
 def _filled(block: str) -> str:
-    if block.startswith(("|", "#")):
+    if block.startswith(("|", "#", "<")):
         return block
     if not block.startswith("- "):
         return _fill(block)
@@ -31,24 +28,25 @@ def _fill(text: str) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in GitHub's form."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def ranged(found: Summary, digits: int = 0) -> str:
-    """A median and, in brackets, the range around it."""
-    return f"{found.median:,.{digits}f} ({found.least:,.{digits}f} to {found.most:,.{digits}f})"
+def ranged(values: Iterable[float], digits: int = 0) -> str:
+    """Return the median and, in brackets, the range around it. Raises ValueError when there are no values."""
+    found = sorted(values)
+    if not found:
+        raise ValueError("nothing was measured")
+    return f"{median(found):,.{digits}f} ({found[0]:,.{digits}f} to {found[-1]:,.{digits}f})"
 
 
-def times(ratio: float) -> str:
-    return f"{ratio:.2f}"
-
-
-def dollars(amount: float) -> str:
-    return f"{amount:,.2f}"
-
-
-def listed(counts: dict[str, int]) -> str:
-    """`Operation 3`, the most first."""
+def listed(counts: Mapping[str, int]) -> str:
+    """Return `Operation 3`, the most frequent first."""
     shown = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{name.partition(':')[2] or name} {count:,}" for name, count in shown)
+
+
+def clusters_of(count: int) -> str:
+    """Return a number of clusters in words."""
+    return "one cluster" if count == 1 else f"{count} clusters"

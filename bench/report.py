@@ -1,22 +1,26 @@
-"""docs/benchmarks.md from the measurements. Pure."""
+"""Writes docs/benchmarks.md from the measurements. Pure."""
 
 from collections.abc import Callable, Sequence
 from statistics import median
 
 from bench import cost
-from bench.builds import EMPTY, IN_TURN, NAIVE, NAIVE_COMPILED, OURS
-from bench.calls import Count
+from bench.builds import NAIVE, NAIVE_COMPILED, OURS
 from bench.cold import WARM_EVENTS, Cold, Start
-from bench.cost import Invocation, Month
-from bench.markdown import GENERATED, dollars, listed, prose, ranged, table, times
+from bench.cost import Month, Use
+from bench.latency import Latency
+from bench.markdown import GENERATED, clusters_of, listed, prose, ranged, table
 from bench.results import Taken
-from bench.scaling import Scaling
-from bench.stats import summary
-from bench.storm import Storm
-from bench.targets import Target, clusters_of, judged, least_calls
+from bench.rie import CPU_SHARE, on_lambda_ms
+from bench.scaling import Point, Scaling
+from bench.storm import Storms
+from bench.sweep import NODES_PER_ALARM, Sweep, Sweeps
+from bench.targets import Measured, Target, judged, percentile
+from bench.world import LATENCY_SECONDS
+from node_remediation.aws.hyperpod import MOST_NODES_PER_CALL
+from node_remediation.settings import FUNCTION_MEMORY_MB, SHARDS, Settings
 
 _MONTHS = (100, 10_000, 1_000_000)
-_COST_BATCH = 25
+_COST_BATCHES = (1, 25)
 _VALUES: Sequence[tuple[str, Callable[[Start], Sequence[float]], int]] = (
     ("init, ms", lambda start: [start.init_ms], 0),
     ("first event, ms", lambda start: [start.first_ms], 0),
@@ -26,50 +30,48 @@ _VALUES: Sequence[tuple[str, Callable[[Start], Sequence[float]], int]] = (
 )
 
 
-def text(
-    cold: Taken[Cold], counts: Taken[tuple[Count, ...]], storms: Taken[tuple[Storm, ...]], scaling: Taken[Scaling]
-) -> str:
-    targets = judged(cold.value, counts.value, storms.value)
+def text(taken: Taken[Measured], scaling: Scaling) -> str:
+    """Return the document."""
+    measured = taken.value
+    look, sweep = _look(measured.sweep), _idle(measured.sweep)
+    uses = [_use(next(point for point in scaling.by_batch if point.batch == batch)) for batch in _COST_BATCHES]
+    idle = cost.month(0, each=uses[0], look=look, sweep=sweep)
+    targets = judged(measured, idle)
     parts = [
         f"# Benchmarks\n\n{GENERATED}",
-        _how(cold),
+        _how(taken),
         f"## Targets\n\n{_verdict(targets)}\n\n{_targets(targets)}",
-        f"## Cold start, warm events, memory, size\n\n{_cold(cold.value)}",
-        f"### Where the time goes\n\n{_stages(cold.value)}",
-        f"## API calls\n\n{_calls(counts.value)}",
-        f"## A storm\n\n{_storms(storms.value)}",
-        f"## Cost\n\n{_cost(cold.value, counts.value, scaling.value)}",
+        f"## Cold start, warm events, memory, size\n\n{_cold(measured.cold)}",
+        f"## From an event to its reboot call\n\n{_latency(measured.latency)}",
+        f"## A storm\n\n{_storms(measured.storm)}",
+        f"## Sweeps\n\n{_sweeps(measured.sweep)}",
+        f"## Cost\n\n{_cost(idle, uses, look, sweep)}",
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _how(cold: Taken[Cold]) -> str:
-    rounds = len(cold.value.of(OURS))
+def _how(taken: Taken[Measured]) -> str:
+    rounds = len(taken.value.cold.of(OURS))
     return prose(f"""
-The function against a naive build of it, measured by `make bench` on {cold.day} (x86-64 Linux, {cold.cores} cores;
-`make bench ARGS="cold report"` takes a part). Absolute times are this machine's; ratios are what to read.
+The function against a naive build of it, measured by `make bench`, last on {taken.day} (x86-64 Linux, {taken.cores}
+cores; `make bench ARGS="cold report"` takes a part). Absolute times are this machine's; ratios are what to read.
 
 - **Runtime:** Lambda's own Python 3.13 with the runtime interface client, run by the runtime interface emulator; init
-  and durations are the emulator's, memory is the process's `VmHWM`. CPU is not throttled as it is at 512 MB.
-- **AWS:** the local AWS on this machine. For cold starts and growth it is behind TLS and answers a call
-  {cold.value.latency_ms:.0f} ms after it came, later only where it is slower itself; handshakes are not delayed. In
-  storms each call of the ledger, SageMaker, SSM and SNS waits as long before it is carried out. Both are the same for
-  all builds.
-- **Trust:** each build's own CA file with the endpoint's root added to it: {_roots(cold.value)} roots.
+  and durations are the emulator's, memory is the process's `VmHWM`. Processor time is as much as the function wants,
+  in sweeps {CPU_SHARE:.0%} of a core, as Lambda gives it at {FUNCTION_MEMORY_MB} MB. The latency and the storms are of
+  the deployed stack, on the local AWS's own runtime.
+- **AWS:** the local AWS on this machine. For cold starts, sweeps and growth it is behind TLS and answers a call
+  {LATENCY_SECONDS * 1000:.0f} ms after it came, later only where it is slower itself; handshakes are not delayed. For
+  the latency and in storms each call of the ledger, SageMaker, SSM and SNS waits as long before it is carried out.
+  Both are the same for all builds.
 - **ours:** the asset as it is deployed, batches.
-- **naive:** the product's own guards, ledger, mode and reports (with what they remember between events), copied to
-  boto3 and Powertools with tracer, parser and batch as pip leaves them for another platform than its own: no `.pyc`.
-  One event and one call per invocation, one call after another. The emulator hands on no trace header, so the tracer
-  runs and records nothing.
-- **naive + .pyc:** the same, compiled for the runtime; not what the targets are about, but what one step alone
-  brings.
+- **naive:** the product's own code, copied to Powertools with tracer, parser and batch as pip leaves them, the whole
+  SDK, no `.pyc`; one event and one call in each invocation. The emulator hands on no trace header, so the tracer
+  records nothing.
+- **naive + .pyc:** the same, compiled for the runtime: not what the targets are about, but the gain of that step alone.
 - **Rounds:** {rounds}, in each all builds in turn, each in a new process, beginning with another build than the round
   before; after one round that is not counted (files are in memory then, which hides that a larger asset also takes
   longer to load).""")
-
-
-def _roots(cold: Cold) -> str:
-    return " and ".join(f"{cold.size(build).roots} ({build})" for build in (OURS, NAIVE))
 
 
 def _verdict(targets: Sequence[Target]) -> str:
@@ -91,197 +93,150 @@ def _cold(cold: Cold) -> str:
     builds = (OURS, NAIVE, NAIVE_COMPILED)
     rows = []
     for name, values, digits in _VALUES:
-        found = [summary(value for start in cold.of(build) for value in values(start)) for build in builds]
-        ratios = [times(found[0].median / each.median) for each in found[1:]]
+        found = [[value for start in cold.of(build) for value in values(start)] for build in builds]
+        ratios = [f"{median(found[0]) / median(each):.2f}" for each in found[1:]]
         rows.append([name, *(ranged(each, digits) for each in found), *ratios])
     for name, size in (("asset zipped, MB", "zipped_bytes"), ("asset unpacked, MB", "unpacked_bytes")):
         sizes = [getattr(cold.size(build), size) / 1e6 for build in builds]
-        rows.append([name, *(f"{each:.1f}" for each in sizes), *(times(sizes[0] / each) for each in sizes[1:])])
+        rows.append([name, *(f"{each:.1f}" for each in sizes), *(f"{sizes[0] / each:.2f}" for each in sizes[1:])])
     head = ["Median (range)", *builds, f"ours / {NAIVE}", f"ours / {NAIVE_COMPILED}"]
-    calls = cold.of(OURS)[0].calls
     return prose(f"""
 {table(head, rows)}
 
-The first event makes {calls} calls, a warm event is one of {WARM_EVENTS} that follow; the ratios count the waiting on
-both sides. Ours does not wait for them one after another: the ledger, the mode and the cluster are asked at once, and
-the check is sent beside the record of the answer. {_side_by_side(cold)}""")
+The first event makes {cold.of(OURS)[0].calls} calls, one after another; a warm event is one of {WARM_EVENTS} that
+follow. The ratios count the waiting on both sides. As a sweep runs every minute, most events meet a warm function.""")
 
 
-def _side_by_side(cold: Cold) -> str:
-    first = [median(start.first_ms for start in cold.of(build)) for build in (OURS, IN_TURN)]
-    warm = [median(median(start.warm_ms) for start in cold.of(build)) for build in (OURS, IN_TURN)]
-    return (
-        f"The same asset with its calls in turn takes {first[1]:.0f} ms instead of {first[0]:.0f} for the first event "
-        f"and {warm[1]:.0f} instead of {warm[0]:.0f} for a warm one."
-    )
-
-
-def _stages(cold: Cold) -> str:
-    names = max((each.took_ms for each in cold.stages), key=len)  # a build that leaves one out has the others in order
-    builds = (OURS, NAIVE, NAIVE_COMPILED)
-    empty = median(start.init_ms for start in cold.of(EMPTY))
-    rows = [["the runtime itself: init of a function that does nothing", *([f"{empty:.0f}"] * len(builds))]]
-    for name in names:
-        found = [
-            [each.took_ms[name] for each in cold.stages if each.build == build and name in each.took_ms]
-            for build in builds
-        ]
-        rows.append([name, *(f"{median(took):.0f}" if took else "" for took in found)])
-    waiting = cold.of(OURS)[0].calls * cold.latency_ms
-    in_turn = (IN_TURN, NAIVE, NAIVE_COMPILED)
-    own = [f"{median(start.first_ms for start in cold.of(build)) - waiting:.0f}" for build in in_turn]
-    rows.append(["first event, calls in turn, without waiting: CA files, handshakes, first calls", *own])
+def _latency(latency: Latency) -> str:
     return prose(f"""
-Medians in ms. All but the first and the last row are timed outside the emulator, one import after another, in a new
-process each time.
-
-{table(["", *builds], rows)}""")
-
-
-def _calls(counts: Sequence[Count]) -> str:
-    rows = []
-    for count in counts:
-        what = f"{count.nodes}{', protected group' if count.protected else ''}{', warm' if count.warm else ''}"
-        lookups = count.of("sagemaker") - count.reboots
-        per_node = f"{count.total / count.nodes:.2f}"
-        rows.append(
-            [
-                what,
-                count.build,
-                f"{count.reboots} (⌈n/25⌉ = {least_calls(count.nodes)})" if count.build == OURS else f"{count.reboots}",
-                str(lookups),
-                f"{count.of('dynamodb'):,}",
-                f"{count.total:,}",
-                per_node,
-            ]
-        )
-    rows.sort(key=lambda row: (int(row[0].split(",")[0]), row[0], row[1]))
-    head = ["Nodes", "build", "reboot calls", "other SageMaker calls", "ledger calls", "all calls", "per node"]
-    return prose(f"""
-For n reports of n nodes of one cluster: ours in one batch, naive one by one. *Warm*: as many nodes again, right
-after, in the same execution environment; what was looked up is remembered for 5 minutes, the mode for 1.
-
-{table(head, rows)}""")
+In the deployed stack, with `batch_window` {latency.window_seconds:.0f}s and a warm function, {len(latency.seconds)}
+events one after another, each of which opens a window of its own: median {median(latency.seconds):.2f} s, 95th
+percentile {percentile(latency.seconds, 0.95):.2f} s, longest {max(latency.seconds):.2f} s. All but
+{median(latency.seconds) - latency.window_seconds:.2f} s of the median is the window.""")
 
 
-def _storms(storms: Sequence[Storm]) -> str:
+def _storms(storms: Storms) -> str:
     rows, calls = [], []
-    for storm in storms:
+    for storm in storms.storms:
         where = clusters_of(storm.clusters)
-        rows.append(
-            [
-                where,
-                storm.build,
-                f"{storm.reports:,}",
-                f"{storm.nodes:,}",
-                f"{storm.seconds:,.0f}",
-                f"{storm.reports / storm.seconds:,.0f}",
-                f"{storm.calls_per_report:.2f}",
-                str(storm.lost),
-                str(storm.rebooted_twice),
-                f"{storm.told_twice}",
-                f"{storm.dead_letters}",
-            ]
-        )
+        numbers = (storm.reports, storm.nodes, storm.seconds, storm.reports / storm.seconds)
+        counts = (storm.lost, storm.rebooted_twice, storm.told_twice, storm.dead_letters)
+        shown = [*(f"{each:,.0f}" for each in numbers), f"{storm.calls_per_report:.2f}", *map(str, counts)]
+        rows.append([where, storm.build, *shown])
         calls.append(f"- {where}, {storm.build}: {listed(storm.outcomes)}. Calls: {listed(storm.calls)}.")
-    head = [
-        "Over",
-        "build",
-        "reports",
-        "nodes",
-        "seconds",
-        "reports/s",
-        "calls per report",
-        "lost",
-        "rebooted twice",
-        "told twice",
-        "dead letters",
-    ]
+    counted = ["lost", "rebooted twice", "told twice", "dead letters"]
+    head = ["Over", "build", "reports", "nodes", "seconds", "reports/s", "calls a report", *counted]
     return prose(f"""
-All messages wait in the intake queue of the deployed stack, each node reported twice, in no order; then the queue is
-read, up to five invocations at once, batches of 100 (naive: of one). Budgets let every node through. *Lost*: reports
-without an outcome in the log; *rebooted twice*: by the simulated HyperPod's own count; *told twice*: reports with
-more than one outcome. What Lambda's pollers ask of the queue is not counted.
+All messages wait in the intake queue of the deployed stack, each node reported twice, in no order. Then the queue is
+read, up to {Settings().max_concurrency} invocations at once, batches of {Settings().batch_size} (naive: of one), while
+a sweep runs every minute (naive: none). Budgets let every node through. The nodes have two IDs (NodeProvisioningMode
+Continuous), which the function looks up: clusters without cost fewer calls. *Lost*: reports without an outcome in the
+log; *rebooted twice*: by the simulated HyperPod's own count; *told twice*: reports with more than one outcome. The
+calls of Lambda's pollers to the queue are not counted.
 
 {table(head, rows)}
 
 {chr(10).join(calls)}
 
-A reboot takes at least a read, a claim, a call, a record and its check's message: for the naive build, five calls for
-each node, and fewer for a report of a node that is rebooted already. Ours makes claim, call and record once for each
-cluster of a batch: over ten clusters a batch of 100 has about five nodes of each to reboot, and even without collisions
-makes about 38 calls. In both, invocations that write one cluster's budget at
-the same time find that another was first, then read and judge again, and after many such rounds hand their messages
-back: all beyond that minimum is this. Claims of several clusters are not put into one write, which would save the rest:
-a claim is written just before its call, so that a function that dies leaves no node claimed and not called.""")
+A batch reads its nodes and their clusters' budgets; for each cluster it saves the claims, calls for up to
+{MOST_NODES_PER_CALL} nodes at a time, and records the answers. Invocations that write one cluster's budget, or the same
+node, at the same time find that another was first, then read and decide again: all beyond that minimum is this. Claims
+of several clusters are not put into one write: a claim is saved just before its call, so that a function that dies
+leaves few nodes claimed and not called.""")
 
 
-def _cost(cold: Cold, counts: Sequence[Count], scaling: Scaling) -> str:
-    alone = _alone(cold, counts)
-    together = _together(counts, scaling)
-    rows = [_cost_row("nothing", cost.idle())]
-    for reports in _MONTHS:
-        rows.append(_cost_row(f"{reports:,}, each alone", cost.month(reports, alone)))
-        rows.append(_cost_row(f"{reports:,}, in batches of {_COST_BATCH}", cost.month(reports, together)))
-    head = [
-        "Reports a month",
-        "Lambda",
-        "queues",
-        "ledger",
-        "logs",
-        "metrics",
-        "failures",
-        "key, alarm",
-        "**US dollars**",
+def _sweeps(sweeps: Sweeps) -> str:
+    rows = [["finds nothing (median)", "0", *_sweep_row(_median_sweep(sweeps.idle))]]
+    rows += [
+        [f"{number}. of {sweeps.nodes:,} due", f"{each.looked_at:,}", *_sweep_row(each)]
+        for number, each in enumerate(sweeps.full, start=1)
     ]
+    head = ["Sweep", "nodes looked at", "calls", "seconds", "of them work", "write units", "read units", "memory, MB"]
+    calls = "\n".join(f"- {number}.: {listed(each.calls)}." for number, each in enumerate(sweeps.full, start=1))
     return prose(f"""
-A month of {cost.HOURS} hours, from the calls counted above and list prices. *Alone*: every report meets a cold
-function; *in batches*: a warm one. A storm lies between. Every report is taken for a reboot, with {cost.CHECKS} checks
-after it: as many as the defaults make where nobody reports health, each at the price of the report itself, which is
-more than it costs.
+{sweeps.nodes:,} nodes of {sweeps.clusters} clusters were rebooted at the same moment and are due for their first look;
+HyperPod complained about each, and about one in {NODES_PER_ALARM} an alarm of its own as well. Each sweep has
+{CPU_SHARE:.0%} of a core.
+
+{table(head, rows)}
+
+{calls}
+
+A sweep asks the {SHARDS} shards of the index, reads what is due 100 items at a time, and for each cluster its facts,
+its nodes and their alarms; the looks are saved some dozens at a time. It stops when too little time is left for another
+call; the next one, a minute later, finds the rest.""")
+
+
+def _sweep_row(sweep: Sweep) -> list[str]:
+    return [
+        f"{sweep.total_calls:,}",
+        f"{sweep.seconds:.2f}",
+        f"{sweep.cpu_seconds:.2f}",
+        f"{sweep.writes:,}",
+        f"{sweep.reads:,.0f}",
+        f"{sweep.peak_bytes / 1e6:.0f}",
+    ]
+
+
+def _median_sweep(sweeps: Sequence[Sweep]) -> Sweep:
+    return sorted(sweeps, key=lambda sweep: sweep.seconds)[len(sweeps) // 2]
+
+
+def _cost(idle: Month, uses: Sequence[Use], look: Use, sweep: Use) -> str:
+    rows = [_cost_row("nothing", idle)]
+    for reports in _MONTHS:
+        for use in uses:
+            how = "each alone" if use.reports == 1 else f"in batches of {use.reports}"
+            rows.append(_cost_row(f"{reports:,}, {how}", cost.month(reports, each=use, look=look, sweep=sweep)))
+    parts = ["function", "queues", "ledger", "logs", "schedule", "failures", "key", "metrics, alarm"]
+    head = ["Reports a month", *parts, "**US dollars**"]
+    return prose(f"""
+A month of {cost.HOURS} hours, from the measurements above and list prices: {cost.SWEEPS:,} sweeps, each of which asks
+the index {SHARDS} times, and the reports. Every report is taken for a reboot with {cost.LOOKS} looks after it: as many
+as the defaults make where nobody reports health, each at its part of the large sweeps above. A storm lies between
+*alone* and *in batches*.
 
 {table(head, rows)}
 
 Assumptions (US East, no free tier, what AWS lists; check before relying on it): Lambda arm64 {cost.LAMBDA_GB_SECOND}
-per GB-second at 512 MB and 0.20 per million requests, init billed; SQS 0.40, DynamoDB writes 0.625 and reads 0.125
-(transactions twice), SNS 0.50 per million; mail 2.00 per 100,000; logs 0.50 per GB; a metric 0.30 a month, by the
-hour in which it has values; key 1.00 and 0.03 per 10,000 uses; alarm 0.10. EventBridge takes nothing for AWS's own
-events, SSM nothing for a standard parameter. {cost.CLUSTERS} clusters with {cost.METRICS_PER_CLUSTER} metrics each;
-{cost.FAILING_SHARE:.0%} of the reports fail and are mailed to one person; the queue is polled by {cost.POLLERS}
-pollers without a pause: that is *queues* in the row *nothing*. Storage of the ledger and of logs is left out:
-cents.""")
+per GB-second at {FUNCTION_MEMORY_MB} MB and 0.20 per million requests; SQS 0.40, DynamoDB writes 0.625 and reads 0.125
+(transactions twice, and two more writes where an item's place in the index changes), SNS 0.50 per million; mail 2.00
+per 100,000; logs 0.50 per GB; a metric 0.30 a month, by the hour in which it has values; key 1.00 and 0.03 per 10,000
+uses; alarm 0.10; a scheduled event is taken for a custom one, 1.00 per million. EventBridge takes nothing for AWS's own
+events, SSM nothing for a standard parameter. {cost.CLUSTERS} clusters with {cost.METRICS_PER_CLUSTER} metrics each, and
+{cost.SWEEP_METRICS} of the sweep; {cost.FAILING_SHARE:.0%} of the reports fail and are mailed to one person; the queue
+is polled by {cost.POLLERS} pollers without a pause: that is *queues* in the row *nothing*. Storage of the ledger and of
+logs is left out: cents.""")
 
 
 def _cost_row(what: str, each: Month) -> list[str]:
-    parts = (each.lambda_, each.queues, each.ledger, each.logs, each.metrics, each.failures, each.fixed)
-    return [what, *map(dollars, parts), f"**{dollars(each.total)}**"]
+    parts = (each.function, each.queues, each.ledger, each.logs, each.schedule, each.failures, each.key, each.watching)
+    return [what, *(f"{part:,.2f}" for part in parts), f"**{each.total:,.2f}**"]
 
 
-def _alone(cold: Cold, counts: Sequence[Count]) -> Invocation:
-    seconds = median(start.init_ms + start.first_ms for start in cold.of(OURS)) / 1000
-    return _invocation(_count(counts, 1, warm=False), seconds)
-
-
-def _together(counts: Sequence[Count], scaling: Scaling) -> Invocation:
-    point = next(point for point in scaling.by_batch if point.batch == _COST_BATCH)
-    return _invocation(_count(counts, _COST_BATCH, warm=True), point.seconds * point.batch / point.reports)
-
-
-def _count(counts: Sequence[Count], nodes: int, *, warm: bool) -> Count:
-    return next(
-        each
-        for each in counts
-        if each.build == OURS and each.nodes == nodes and each.warm == warm and not each.protected
+def _use(point: Point) -> Use:
+    """Return one invocation of a point, as long as it would take on Lambda."""
+    times = point.reports / point.batch
+    return Use(
+        seconds=on_lambda_ms(point.seconds, point.cpu_seconds) / times,
+        writes=point.writes / times,
+        reads=point.reads / times,
+        log_bytes=point.log_bytes / times,
+        reports=point.batch,
     )
 
 
-def _invocation(count: Count, seconds: float) -> Invocation:
-    return Invocation(
-        reports=count.nodes,
-        seconds=seconds,
-        writes=count.writes,
-        reads=count.reads,
-        log_bytes=count.log_bytes,
-        sqs_calls=count.of("sqs"),
-        sns_calls=count.of("sns"),
+def _idle(sweeps: Sweeps) -> Use:
+    sweep = _median_sweep(sweeps.idle)
+    return Use(seconds=sweep.seconds, writes=sweep.writes, reads=sweep.reads, log_bytes=sweep.log_bytes)
+
+
+def _look(sweeps: Sweeps) -> Use:
+    """Return one node's part of the large sweeps."""
+    nodes = sum(sweep.looked_at for sweep in sweeps.full)
+    return Use(
+        seconds=sum(sweep.seconds for sweep in sweeps.full) / nodes,
+        writes=sum(sweep.writes for sweep in sweeps.full) / nodes,
+        reads=sum(sweep.reads for sweep in sweeps.full) / nodes,
+        log_bytes=sum(sweep.log_bytes for sweep in sweeps.full) / nodes,
     )

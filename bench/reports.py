@@ -1,4 +1,4 @@
-"""Reports of unhealthy nodes, as EventBridge sends them and an event source mapping delivers them."""
+"""Makes reports of unhealthy nodes, as EventBridge sends them and an event source mapping delivers them."""
 
 import json
 import uuid
@@ -7,10 +7,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from local.aws import ACCOUNT
+from node_remediation.settings import SWEEP_DETAIL_TYPE, SWEEP_SOURCE
+
+SOURCE, DETAIL_TYPE = "aws.sagemaker", "SageMaker HyperPod Cluster Node Health Event"
+_REGION = "us-east-1"
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One message's worth: an event ID of its own, by which its outcome is found."""
+    """Names a node, and the event that reports it, by whose ID its outcome is found."""
 
     event_id: str
     cluster: str
@@ -18,41 +24,55 @@ class Report:
 
 
 def report(cluster: str, node: str) -> Report:
+    """Return a report of its own for a node."""
     return Report(str(uuid.uuid4()), cluster, node)
 
 
-def body(reported: Report, now: datetime) -> str:
-    """A node health event as documented ("Cluster node health event")."""
+def detail(reported: Report) -> dict[str, Any]:
+    """Return a node health event's detail, as documented ("Cluster node health event")."""
     summary = {
         "HealthStatus": "Unhealthy",
         "HealthStatusReason": "InstanceUnhealthyFaultType: NvidiaGPUUnhealthy",
         "RepairAction": "None",
         "Recommendation": "Reboot the node to recover from the fault.",
     }
-    detail = {"ClusterName": reported.cluster, "InstanceId": reported.node, "HealthSummary": summary}
+    return {"ClusterName": reported.cluster, "InstanceId": reported.node, "HealthSummary": summary}
+
+
+def body(reported: Report, now: datetime) -> str:
+    """Return a node health event, as it lies in the intake queue."""
     event = {
         "version": "0",
         "id": reported.event_id,
-        "detail-type": "SageMaker HyperPod Cluster Node Health Event",
-        "source": "aws.sagemaker",
-        "account": "000000000000",
-        "time": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "region": "us-east-1",
-        "resources": [f"arn:aws:sagemaker:us-east-1:000000000000:cluster/{reported.cluster}"],
-        "detail": detail,
+        "detail-type": DETAIL_TYPE,
+        "source": SOURCE,
+        "account": ACCOUNT,
+        "time": _iso(now),
+        "region": _REGION,
+        "resources": [f"arn:aws:sagemaker:{_REGION}:{ACCOUNT}:cluster/{reported.cluster}"],
+        "detail": detail(reported),
     }
     return json.dumps(event)
 
 
 def batch(reports: Sequence[Report]) -> dict[str, Any]:
-    """What the event source mapping hands the function."""
+    """Return what the event source mapping hands the function."""
     now = datetime.now(UTC)
     return {"Records": [_record(each, now) for each in reports]}
 
 
 def event_bytes(reports: Sequence[Report]) -> int:
-    """The size of the event that these reports make, of which an invocation takes 6 MB."""
+    """Return the size of the event that these reports make, of which an invocation takes 6 MB."""
     return len(json.dumps(batch(reports), separators=(",", ":")))
+
+
+def sweep() -> dict[str, str]:
+    """Return what the stack's schedule sends the function."""
+    return {"source": SWEEP_SOURCE, "detail-type": SWEEP_DETAIL_TYPE, "time": _iso(datetime.now(UTC))}
+
+
+def _iso(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _record(reported: Report, now: datetime) -> dict[str, Any]:
@@ -70,6 +90,6 @@ def _record(reported: Report, now: datetime) -> dict[str, Any]:
         "messageAttributes": {},
         "md5OfBody": "",
         "eventSource": "aws:sqs",
-        "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:intake",
-        "awsRegion": "us-east-1",
+        "eventSourceARN": f"arn:aws:sqs:{_REGION}:{ACCOUNT}:intake",
+        "awsRegion": _REGION,
     }

@@ -1,4 +1,4 @@
-"""A storm of reports through the deployed stack: none may be lost, no node rebooted twice."""
+"""Sends a storm of reports through the deployed stack: none may be lost, no node rebooted twice."""
 
 import json
 import random
@@ -14,28 +14,26 @@ from bench.builds import NAIVE, OURS, Build
 from bench.reports import Report, body, report
 from bench.tools import BenchError
 from bench.world import Bench, World, world
+from node_remediation.settings import Settings
 
-LATENCY_SECONDS = 0.020
 # One large cluster, where all invocations write one budget; ten, where each batch has nodes of all.
 CLUSTERS = (1, 10)
 REPORTS = {OURS: 10_000, NAIVE: 1_000}
 REPORTS_PER_NODE = 2
 _PATIENCE_SECONDS = 1200
 _LOG_SECONDS = 60
-_FUNCTIONS = 5  # the setting max_concurrency
 _SEED = 5
 _MOST_LINES = 10_000
-_SERVICES = ("sagemaker", "dynamodb", "ssm", "sns")
+_SWEEP_SECONDS = 60.0  # as deployed; the naive build has no sweep
 # What the bench itself asks meanwhile.
-_OWN_CALLS = ("sqs:GetQueueAttributes", "lambda:")
+_OWN_CALLS = ("sqs:GetQueueAttributes", "lambda:", "logs:")
 
 
 @dataclass(frozen=True, slots=True)
 class Storm:
-    """What became of a storm. `told_twice`: reports with more than one outcome in the log."""
+    """Holds what became of a storm. `told_twice`: reports with more than one outcome in the log."""
 
     build: str
-    latency_ms: float
     reports: int
     nodes: int
     clusters: int
@@ -53,20 +51,30 @@ class Storm:
         return sum(self.calls.values()) / self.reports
 
 
-def measure(bench: Bench) -> tuple[Storm, ...]:
-    return tuple(_storm(bench, bench.builds[name], REPORTS[name], each) for each in CLUSTERS for name in REPORTS)
+@dataclass(frozen=True, slots=True)
+class Storms:
+    """Holds a storm of each build over one cluster and over ten."""
+
+    storms: tuple[Storm, ...]
+
+
+def measure(bench: Bench) -> Storms:
+    """Measure one storm after another, each in a stack of its own."""
+    each = ((clusters, name) for clusters in CLUSTERS for name in REPORTS)
+    return Storms(tuple(_storm(bench, bench.builds[name], REPORTS[name], clusters) for clusters, name in each))
 
 
 def _storm(bench: Bench, build: Build, count: int, clusters: int) -> Storm:
-    """All messages wait in the queue before the first is taken."""
+    """Send all messages before the first is taken."""
     context = {} if build.takes_batches else {"remediation.batch_size": "1", "remediation.batch_window": "0s"}
-    with world(bench, seconds=0, context=context) as stage:
+    sweep_every = _SWEEP_SECONDS if build.takes_batches else None
+    with world(bench, seconds=0, context=context, sweep_every=sweep_every) as stage:
         if not build.takes_batches:
             _ship(stage, build)
         reports = _reports(stage, count, clusters)
         _switch(stage, on=False)
         _send(stage, reports)
-        stage.aws.faults(*({"service": each, "count": 10**9, "delay": LATENCY_SECONDS} for each in _SERVICES))
+        stage.delay_deployed()
         before, started = Counter(stage.aws.calls()), time.monotonic()
         _switch(stage, on=True)
         _drained(stage)
@@ -82,7 +90,6 @@ def _storm_of(stage: World, build: Build, reports: Sequence[Report], seconds: fl
     reboots = Counter((each["cluster"], each["node"]) for each in stage.aws.admin("GET", "/_local/hyperpod/reboots"))
     return Storm(
         build=build.name,
-        latency_ms=LATENCY_SECONDS * 1000,
         reports=len(reports),
         nodes=len({(each.cluster, each.node) for each in reports}),
         clusters=len({each.cluster for each in reports}),
@@ -98,15 +105,14 @@ def _storm_of(stage: World, build: Build, reports: Sequence[Report], seconds: fl
 
 
 def _ship(stage: World, build: Build) -> None:
-    """The same stack with the naive build's code in its function."""
-    archive = build.shipped.parent / f"{build.shipped.name}.zip"
+    """Put the naive build's code into the deployed function."""
     client, name = stage.aws.client("lambda"), stage.outputs["FunctionName"]
-    client.update_function_code(FunctionName=name, ZipFile=archive.read_bytes(), Architectures=["x86_64"])
+    client.update_function_code(FunctionName=name, ZipFile=build.archive.read_bytes(), Architectures=["x86_64"])
     client.update_function_configuration(FunctionName=name, Handler=build.handler)
 
 
 def _reports(stage: World, count: int, clusters: int) -> list[Report]:
-    """Each node is reported more than once, by events of their own, in no order."""
+    """Report each node more than once, by events of their own, in no order."""
     per_cluster = count // clusters // REPORTS_PER_NODE
     once = [each for _ in range(clusters) for each in stage.cluster(per_cluster)]
     again = [report(each.cluster, each.node) for each in once for _ in range(REPORTS_PER_NODE - 1)]
@@ -134,7 +140,7 @@ def _send(stage: World, reports: Sequence[Report]) -> None:
 
 
 def _drained(stage: World) -> None:
-    """Until no message waits or is being worked on; delayed ones are the function's own, for later."""
+    """Wait until no message waits or is being worked on."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while left := _waiting_messages(stage, "IntakeQueueUrl"):
         if time.monotonic() > deadline:
@@ -151,18 +157,18 @@ def _waiting_messages(stage: World, queue: str) -> int:
 
 
 def _outcomes(stage: World, asked: Collection[str]) -> list[dict[str, Any]]:
-    """The outcomes of these reports.
+    """Return the logged outcomes of these reports.
 
-    What a function has written last, the local AWS may log with its next invocation only: until all is there, each
-    gets some more, of nothing.
+    The local AWS may log what a function has written last only with its next invocation: until all is there, each gets
+    some more, of nothing.
     """
-    deadline = time.monotonic() + _LOG_SECONDS
+    deadline, functions = time.monotonic() + _LOG_SECONDS, Settings().max_concurrency
     while True:
         lines = [line for line in _outcome_lines(stage) if line["event_id"] in asked]
         if len({line["event_id"] for line in lines}) == len(asked) or time.monotonic() > deadline:
             return lines
-        with ThreadPoolExecutor(_FUNCTIONS) as pool:
-            for _ in range(_FUNCTIONS):
+        with ThreadPoolExecutor(functions) as pool:
+            for _ in range(functions):
                 pool.submit(_invoke_with_nothing, stage)
 
 
@@ -171,12 +177,12 @@ def _invoke_with_nothing(stage: World) -> None:
 
 
 def _outcome(line: Mapping[str, Any]) -> str:
-    """With its code where it has one."""
+    """Return a line's outcome, with its code where it has one."""
     return " ".join(word for word in (line["outcome"], line.get("code")) if word)
 
 
 def _outcome_lines(stage: World) -> Iterator[dict[str, Any]]:
-    """By stream: the local AWS gives up to 10,000 lines for a question and has no second page."""
+    """Read stream by stream: the local AWS answers a question with at most 10,000 lines and has no second page."""
     logs = stage.aws.client("logs")
     for group in logs.describe_log_groups()["logGroups"]:
         name = group["logGroupName"]

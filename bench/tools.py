@@ -1,4 +1,4 @@
-"""What the bench needs besides the project: pinned wheels, the runtime's own Python, and the runtime itself."""
+"""Provides what the bench needs besides the project: pinned wheels, the runtime's own Python, the runtime itself."""
 
 import os
 import platform
@@ -22,12 +22,12 @@ _PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x
 
 
 class BenchError(Exception):
-    """The bench cannot measure here; one line that says why and what would help."""
+    """Reports, in one line, why the bench cannot measure here and what would help."""
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The Lambda runtime: its Python, the interface client, the interface emulator."""
+    """Holds the Lambda runtime: its Python, the interface client, the interface emulator."""
 
     python: Interpreter
     client: Path
@@ -35,7 +35,7 @@ class Runtime:
 
 
 def runtime() -> Runtime:
-    """The real runtime, downloaded once. Raises BenchError where it cannot run."""
+    """Return the real runtime, downloaded once. Raises BenchError where it cannot run."""
     check_machine(platform.system(), platform.machine())
     python = find_interpreter(os.environ)
     if python is None:
@@ -47,13 +47,13 @@ def runtime() -> Runtime:
 
 
 def check_machine(system: str, machine: str) -> None:
-    """Raises BenchError where the runtime interface emulator of the pinned wheel does not run."""
+    """Raise BenchError where the runtime interface emulator of the pinned wheel does not run."""
     if (system, machine) != ("Linux", "x86_64"):
         raise BenchError(f"the pinned runtime interface emulator is for Linux on x86_64, not for {system} on {machine}")
 
 
 def naive_packages(python: Interpreter) -> Path:
-    """The naive build's dependencies as pip leaves them for the runtime's platform."""
+    """Return the naive build's dependencies as pip leaves them for the runtime's platform."""
     wheels = _kept("naive-wheels", [NAIVE_REQUIREMENTS], python, lambda target: download(NAIVE_REQUIREMENTS, target))
     return _kept("naive-packages", [NAIVE_REQUIREMENTS], python, lambda target: _install(wheels, target))
 
@@ -65,14 +65,15 @@ def compile_all(directory: Path, python: Interpreter) -> None:
 
 
 def download(requirements: Path, target: Path) -> None:
+    """Download pinned wheels, with checked hashes."""
     run([*_pip("download"), *_pins(requirements), "--dest", str(target)])
 
 
 def run(command: Sequence[str]) -> None:
-    """Raises BenchError with the command's last words."""
+    """Run a command. Raises BenchError with the last line of its output."""
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     if ran.returncode:
-        words = [line for line in ran.stderr.splitlines() if line.strip()] or ["no words"]
+        words = [line for line in ran.stderr.splitlines() if line.strip()] or ["no output"]
         raise BenchError(f"{Path(command[0]).name} {' '.join(command[1:4])} failed: {words[-1].strip()}")
 
 
@@ -93,7 +94,7 @@ def _unpack_runtime(target: Path, python: Interpreter) -> None:
 
 
 def _install(wheels: Path, target: Path) -> None:
-    """Without .pyc: pip would compile them with the Python that it runs on, for which the runtime has no use."""
+    """Install without .pyc: pip would compile them for the Python that it runs on, which is not the runtime's."""
     options = ["--no-index", "--find-links", str(wheels), "--no-compile", "--target", str(target)]
     run([*_pip("install"), *_pins(NAIVE_REQUIREMENTS), *options])
 

@@ -1,4 +1,4 @@
-"""Topics of the operator's own that feed alarms into the intake queue."""
+"""Subscribes the intake queue to the operator's own alarm topics."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from constructs import Construct
 
 
 class AlarmTopics(Construct):
-    """One subscription per topic, in the topic's region, with the dead letters for what it cannot deliver."""
+    """Makes one subscription per topic, in the topic's region. What it cannot deliver goes to the DLQ."""
 
     def __init__(
         self,
@@ -21,8 +21,8 @@ class AlarmTopics(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         for arn in topic_arns:
-            # Named by its ARN: named by its place in the list, a reordered list would have CloudFormation subscribe
-            # again (the same subscription) and then delete the old one (the same subscription).
+            # The ID is the ARN, not the place in the list: else CloudFormation would, for a reordered list, subscribe
+            # first and then delete the old resource, which is the same subscription.
             subscription = sns.CfnSubscription(
                 self,
                 arn,
@@ -32,5 +32,5 @@ class AlarmTopics(Construct):
                 endpoint=intake.queue_arn,
                 redrive_policy={"deadLetterTargetArn": dead_letters.queue_arn},
             )
-            # A message that comes before the queue's policy would be refused for good.
+            # The queue's policy comes first: without it SQS refuses a message for good.
             subscription.node.add_dependency(intake)

@@ -1,4 +1,4 @@
-"""The alarm that says that dead letters are waiting for a person."""
+"""Defines the alarm on the DLQ."""
 
 from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -15,7 +15,7 @@ def dead_letter_alarm_name(stack: Stack) -> str:
 
 
 def dead_letter_alarm_arn(stack: Stack) -> str:
-    """Made of the name, so that what the alarm depends on (key, topic) can name it."""
+    """Build the ARN from the name: the key and the topic, which the alarm depends on, refer to it."""
     return stack.format_arn(
         service="cloudwatch",
         resource="alarm",
@@ -25,7 +25,7 @@ def dead_letter_alarm_arn(stack: Stack) -> str:
 
 
 def refuse_own_alarms(settings: Settings, stack: Stack) -> None:
-    """Raises SettingsError if our alarm would come in as a report: it names no node, so each would be a dead letter."""
+    """Raise SettingsError if a prefix matches our own alarm: it names no node, so each would fail."""
     name = dead_letter_alarm_name(stack)
     for prefix in settings.alarm_name_prefixes:
         if name.startswith(prefix):
@@ -35,7 +35,7 @@ def refuse_own_alarms(settings: Settings, stack: Stack) -> None:
 
 
 class DeadLetterAlarm(Construct):
-    """Rings through the topic while the dead letters hold anything."""
+    """Publishes to the topic while the DLQ holds a message."""
 
     def __init__(
         self, scope: Construct, construct_id: str, *, dead_letters: sqs.IQueue, topic: sns.ITopic, what_to_do: str
@@ -53,7 +53,7 @@ class DeadLetterAlarm(Construct):
             threshold=1,
             evaluation_periods=1,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-            # A queue that nobody uses for hours stops sending its metric.
+            # A queue without traffic stops sending its metric after some hours.
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
         alarm.add_alarm_action(actions.SnsAction(topic))

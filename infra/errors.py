@@ -1,5 +1,9 @@
-"""What can go wrong before there is a template."""
+"""Defines what can fail before there is a template."""
+
+
+class ContextError(Exception):
+    """Reports, in one line, a context key that looks like a misspelt setting."""
 
 
 class PackagingError(Exception):
-    """The asset could not be built; one line that says why."""
+    """Reports, in one line, why the asset could not be built."""

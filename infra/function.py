@@ -1,4 +1,4 @@
-"""The function, what feeds it and what may invoke it."""
+"""Defines the function, its event source and the permissions to invoke it."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -14,13 +14,13 @@ from constructs import Construct
 from infra.mode import mode_parameter_name
 from infra.queues import Queues
 from infra.role import alarm_arns
-from node_remediation.settings import FUNCTION_TIMEOUT, Settings
+from node_remediation.settings import FUNCTION_MEMORY_MB, FUNCTION_TIMEOUT, Settings
 
 LONGEST_ASYNCHRONOUS_WAIT = timedelta(hours=6)  # Lambda's own limit
 
 
 class RemediationFunction(Construct):
-    """The function from a built asset, reading the intake queue; what a direct invocation fails on is a dead letter."""
+    """Runs the built asset on the intake queue. The event of a failed direct invocation goes to the DLQ."""
 
     def __init__(
         self,
@@ -45,13 +45,12 @@ class RemediationFunction(Construct):
             code=lambda_.Code.from_asset(str(asset)),
             handler="node_remediation.handler.lambda_handler",
             timeout=_duration(FUNCTION_TIMEOUT),
-            # It needs under 200 MB; the CPU that comes with memory is what a cold start waits for.
-            memory_size=512,
+            memory_size=FUNCTION_MEMORY_MB,
             role=role,
             log_group=log_group,
             environment=self._environment(settings, queues, topic, table),
             dead_letter_queue=queues.dead_letters,
-            # No later than a rule may deliver to the queue: a report that waits for a retry goes stale too.
+            # The same limit as for a rule that delivers to the queue: a report that waits for a retry gets stale too.
             max_event_age=_duration(min(settings.max_report_age, LONGEST_ASYNCHRONOUS_WAIT)),
             retry_attempts=2,
         )

@@ -1,4 +1,4 @@
-"""Builds what the function ships: its pinned dependencies and its code, the same bytes from the same tree.
+"""Builds the function's asset: its pinned dependencies and its code, reproducible to the byte.
 
 Each step is kept under build/function, so that a second synth downloads and installs nothing.
 """
@@ -14,17 +14,16 @@ from pathlib import Path
 from infra.errors import PackagingError
 from infra.interpreter import RUNTIME_VERSION, Interpreter, find_interpreter
 from infra.kept import Kept
-from infra.roots import write_amazon_roots
 from infra.sdk_data import trim_data
-from node_remediation.sdk import AMAZON_ROOTS, OPERATIONS
+from node_remediation.aws import OPERATIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "lambda" / "requirements.txt"
 CODE = ROOT / "lambda" / "node_remediation"
 BUILDS = ROOT / "build" / "function"
-# Wheels for the function's platform, whatever platform builds it; the runtime's own C library is newer than all three.
+# Wheels for the function's platform, on every build platform. The runtime's C library is newer than all three.
 PLATFORMS = ("manylinux2014_aarch64", "manylinux_2_17_aarch64", "manylinux_2_28_aarch64")
-# Never needed at run time, and different from one build to the next or one machine to the next. Licences stay.
+# Not needed at run time, and different between builds or machines. Licences stay.
 UNNEEDED = (
     "bin",
     "*.dist-info/RECORD",
@@ -32,7 +31,7 @@ UNNEEDED = (
     "*.dist-info/REQUESTED",
     "*.dist-info/direct_url.json",
 )
-# What the function never imports, where it is large. The build fails when one is gone: then look what took its place.
+# Large parts that the function never imports. The build fails if one is gone: check then what replaced it.
 UNUSED = (
     "aws_lambda_powertools/event_handler",
     "aws_lambda_powertools/utilities/auth_alpha",
@@ -44,54 +43,57 @@ UNUSED = (
     "aws_lambda_powertools/utilities/idempotency",
     "aws_lambda_powertools/utilities/kafka",
     "aws_lambda_powertools/utilities/metadata",
-    "aws_lambda_powertools/utilities/parameters",
     "aws_lambda_powertools/utilities/parser",
     "aws_lambda_powertools/utilities/streaming",
     "aws_lambda_powertools/utilities/validation",
-    "dateutil/zoneinfo",  # time zones: the system has its own, and all times here are in UTC
+    "boto3/data",  # the models of boto3's resources: the function uses clients
+    "boto3/examples",
+    "dateutil/zoneinfo",  # time zones: all times here are in UTC
 )
-# What decides the dependencies' part of the asset, besides their pins.
+# The dependencies' part of the asset depends on these files and on the pins.
 RECIPE = (
     "infra/function_asset.py",
     "infra/interpreter.py",
-    "infra/roots.py",
     "infra/sdk_data.py",
-    "lambda/node_remediation/sdk.py",
+    "lambda/node_remediation/aws/__init__.py",
 )
 
 
-def function_asset(builds: Path = BUILDS, *, wheels: Path | None = None) -> Path:
-    """The directory to ship; from these wheels, if they are here already. Raises PackagingError."""
+def function_asset(builds: Path = BUILDS, *, full_sdk: bool = False, wheels: Path | None = None) -> Path:
+    """Return the directory to ship, built from the given or else downloaded wheels. Raises PackagingError.
+
+    With `full_sdk` the dependencies are as pip installs them; else only the parts that the function uses.
+    """
     interpreter = find_interpreter(os.environ)
     if interpreter is None:
         print(f"function asset: no Python {RUNTIME_VERSION} on PATH, in pyenv or uv: built without .pyc", file=sys.stderr)  # fmt: skip  # noqa: E501, T201
     compiler = interpreter.version if interpreter else "none"
     wheels = wheels or downloaded_wheels(builds)
+    words = f"{compiler}, {'full' if full_sdk else 'trimmed'}"
     packages = Kept(builds / "packages", ROOT).get(
-        inputs=_build_files, words=compiler, build=lambda target: _packages(target, wheels, interpreter)
+        inputs=_build_files, words=words, build=lambda target: _packages(target, wheels, interpreter, full_sdk)
     )
     return Kept(builds / "asset", ROOT).get(
         inputs=lambda: [*_build_files(), *_code_files()],
-        words=compiler,
+        words=words,
         build=lambda target: _asset(target, packages, interpreter),
     )
 
 
 def downloaded_wheels(builds: Path = BUILDS) -> Path:
-    """The pinned wheels, their hashes checked. Raises PackagingError."""
+    """Return the directory of the pinned wheels, with checked hashes. Raises PackagingError."""
     return Kept(builds / "wheels", ROOT).get(
         inputs=_build_files, words="", build=lambda target: _pip("download", "--dest", str(target))
     )
 
 
-def _packages(target: Path, wheels: Path, interpreter: Interpreter | None) -> None:
-    """The dependencies alone, cut down to what the function uses of them."""
+def _packages(target: Path, wheels: Path, interpreter: Interpreter | None, full_sdk: bool) -> None:
+    """Install and compile the dependencies alone."""
     _pip("install", "--no-index", "--find-links", str(wheels), "--no-compile", "--target", str(target))
     remove_unneeded(target)
-    remove_unused(target)
-    botocore = target / "botocore"
-    trim_data(botocore / "data", OPERATIONS)
-    write_amazon_roots(botocore / "cacert.pem", botocore / AMAZON_ROOTS)
+    if not full_sdk:
+        remove_unused(target)
+        trim_data(target / "botocore" / "data", OPERATIONS)
     compile_all(target, interpreter)
 
 
@@ -106,7 +108,7 @@ def _asset(target: Path, packages: Path, interpreter: Interpreter | None) -> Non
 
 
 def _pip(command: str, *arguments: str) -> None:
-    """Exactly the pinned wheels, for the function's platform; nothing is built and nothing of theirs is run."""
+    """Run pip for exactly the pinned wheels of the function's platform. None of their code is run."""
     platform = [word for each in PLATFORMS for word in ("--platform", each)]
     platform += ["--implementation", "cp", "--python-version", RUNTIME_VERSION]
     options = ["--quiet", "--disable-pip-version-check", "--no-input"]
@@ -128,14 +130,14 @@ def remove_unneeded(target: Path) -> None:
 def remove_unused(target: Path) -> None:
     for name in UNUSED:
         if not (target / name).is_dir():
-            raise PackagingError(f"function asset: {name} is no longer there to be left out")
+            raise PackagingError(f"function asset: {name} is no longer there to be removed")
         shutil.rmtree(target / name)
 
 
 def compile_all(target: Path, interpreter: Interpreter | None) -> None:
-    """Never checked against the source at run time, under the paths it has there; no byte by a random seed.
+    """Compile all modules for /var/task, never checked against their source at run time, with reproducible bytes.
 
-    The sources stay beside it: tracebacks quote them, and without the runtime's Python there is nothing else.
+    The sources stay: tracebacks quote them, and without the runtime's Python there are no .pyc files.
     """
     if interpreter is None:
         return
@@ -147,7 +149,7 @@ def compile_all(target: Path, interpreter: Interpreter | None) -> None:
 
 
 def make_readable(target: Path) -> None:
-    """Lambda runs as another user than the one who built it, whose umask may have been strict."""
+    """Make all files readable: Lambda runs as another user, and the builder's umask may be strict."""
     target.chmod(0o755)
     for path in target.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)

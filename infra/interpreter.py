@@ -1,4 +1,4 @@
-"""Finds the runtime's own Python, whose compiled files the function can load; any other's it would ignore."""
+"""Finds a Python of the runtime's minor version. The runtime ignores .pyc files of any other version."""
 
 import os
 import shutil
@@ -13,11 +13,11 @@ RUNTIME_VERSION = "3.13"
 @dataclass(frozen=True, slots=True)
 class Interpreter:
     path: Path
-    version: str  # as precise as it gets: it decides the compiled bytes
+    version: str  # the full version: the compiled bytes depend on it
 
 
 def find_interpreter(environ: Mapping[str, str]) -> Interpreter | None:
-    """The first of PATH's, pyenv's and uv's that runs and is of the runtime's minor version."""
+    """Return the first one of PATH, pyenv and uv that runs and has the runtime's minor version."""
     for path in _candidates(environ):
         version = _version(path)
         if version and version.startswith(f"{RUNTIME_VERSION}."):
@@ -39,7 +39,7 @@ def _candidates(environ: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _version(path: Path) -> str | None:
-    """Its full version; None where it does not run, as pyenv's shims do not for a version that is not selected."""
+    """Return its full version, or None if it does not run, like a pyenv shim of a version that is not selected."""
     code = "import platform; print(platform.python_version(), platform.python_implementation())"
     try:
         ran = subprocess.run([path, "-I", "-S", "-c", code], capture_output=True, text=True, timeout=30, check=True)

@@ -1,4 +1,4 @@
-"""Directories that are built once for the same inputs and kept, whoever asks and however many at once."""
+"""Keeps built directories, so that the same inputs are built once, also by concurrent processes."""
 
 import hashlib
 import os
@@ -14,20 +14,20 @@ UNUSED_SECONDS = 3600
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Builds under `parent`, each named by a hash of its inputs: files below `root`, and words."""
+    """Keeps builds under `parent`, each named by a hash of its inputs: files below `root`, and words."""
 
     parent: Path
     root: Path
 
     def get(self, *, inputs: Callable[[], Iterable[Path]], words: str, build: Callable[[Path], None]) -> Path:
-        """The directory built from these inputs, now or before. Raises what `build` raises, and keeps nothing then."""
+        """Return the directory built from these inputs, now or before. If `build` raises, nothing is kept."""
         self.parent.mkdir(parents=True, exist_ok=True)
         while not (kept := self.parent / self._name(inputs(), words)).is_dir():
             with tempfile.TemporaryDirectory(dir=self.parent, prefix="building-") as scratch:
                 made = Path(scratch) / "made"
                 made.mkdir()
                 build(made)
-                # An input that was edited meanwhile would be kept under a name that is not its own: build again.
+                # If an input was edited during the build, its hash no longer fits: build again.
                 if self._name(inputs(), words) == kept.name:
                     _move(made, kept)
         os.utime(kept)
@@ -46,7 +46,7 @@ class Kept:
             try:
                 if path.stat().st_mtime < time.time() - UNUSED_SECONDS:
                     shutil.rmtree(path, ignore_errors=True)
-            except FileNotFoundError:  # another process's, finished or forgotten
+            except FileNotFoundError:  # another process has moved or removed it
                 continue
 
 
@@ -54,5 +54,5 @@ def _move(made: Path, kept: Path) -> None:
     try:
         made.rename(kept)
     except OSError:
-        if not kept.is_dir():  # else another process was first, with the same bytes
+        if not kept.is_dir():  # else another process was faster, with the same bytes
             raise

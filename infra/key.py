@@ -1,4 +1,4 @@
-"""The one key that everything at rest is encrypted with."""
+"""Defines the key that encrypts the queues, the topic and the ledger."""
 
 from collections.abc import Sequence
 
@@ -7,21 +7,21 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
-# What writing to an encrypted queue or topic takes; reading takes the second alone.
+# To write to an encrypted queue or topic takes both; to read takes Decrypt alone.
 USE = ("kms:GenerateDataKey", "kms:Decrypt")
 
 
 class EncryptionKey(Construct):
-    """A customer-managed key that the account administers and that exactly the producers and consumers may use.
+    """Makes a customer-managed key, administered by the account, that only the producers and consumers may use.
 
-    The function's role is not named here: the account's own statement lets its IAM policy decide. Nor is DynamoDB: it
-    acts for whoever reads or writes the table, and by a grant of whoever created it.
+    The function's role needs no statement here: with the account's own statement, its IAM policy decides. DynamoDB
+    needs none either: it uses the rights of the caller, and a grant made when the table is created.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, alarm_arn: str, topic_arns: Sequence[str]) -> None:
         super().__init__(scope, construct_id)
         stack = Stack.of(self)
-        # kms:* is for the account's root alone, in CDK's standard statement: a key without it cannot be administered.
+        # CDK's standard statement allows kms:* to the account's root: without it a key cannot be administered.
         self.key = kms.Key(
             self,
             "Key",
@@ -31,9 +31,9 @@ class EncryptionKey(Construct):
             pending_window=Duration.days(7),
             removal_policy=RemovalPolicy.DESTROY,
         )
-        # No condition: EventBridge is documented not to pass aws:SourceArn or aws:SourceAccount on to KMS when it
-        # delivers to encrypted targets, and a condition it fails would lose every event without a trace. The queue
-        # policies let in this stack's rules only.
+        # No condition: EventBridge is documented not to pass aws:SourceArn or aws:SourceAccount to KMS when it delivers
+        # to encrypted targets, and with a condition that fails every event would be lost without a trace. The queues'
+        # policies accept this stack's rules only.
         self._allow("EventBridgeDelivers", "events.amazonaws.com", {})
         self._allow(
             "CloudWatchPublishes",

@@ -1,13 +1,15 @@
-"""The ledger: what was done to which node, and when."""
+"""Defines the ledger: one item per node, one budget item per cluster."""
 
 from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
+from node_remediation.settings import INDEX_NAME
+
 
 class Ledger(Construct):
-    """An encrypted table that is paid per request and forgets by itself."""
+    """Makes an encrypted on-demand table whose items expire, with an index of the items that a sweep must look at."""
 
     def __init__(self, scope: Construct, construct_id: str, *, key: kms.IKey) -> None:
         super().__init__(scope, construct_id)
@@ -22,6 +24,13 @@ class Ledger(Construct):
                 point_in_time_recovery_enabled=True
             ),
             time_to_live_attribute="expires",
-            # It holds days of what this stack did, and means nothing to any other: it goes with the stack.
+            # It holds what this stack did in the last days and is of no use without the stack.
             removal_policy=RemovalPolicy.DESTROY,
+        )
+        # Sparse: an item without these attributes is not in it. `due` is in milliseconds since 1970.
+        self.table.add_global_secondary_index(
+            index_name=INDEX_NAME,
+            partition_key=dynamodb.Attribute(name="shard", type=dynamodb.AttributeType.STRING),
+            sort_key=dynamodb.Attribute(name="due", type=dynamodb.AttributeType.NUMBER),
+            projection_type=dynamodb.ProjectionType.KEYS_ONLY,
         )

@@ -1,4 +1,4 @@
-"""Where the function's log goes."""
+"""Defines the log group of the function."""
 
 from typing import cast
 
@@ -10,11 +10,11 @@ from node_remediation.settings import Settings
 
 
 class FunctionLogs(Construct):
-    """A log group of the stack's own, so that its retention is set before the first line and it goes with the stack."""
+    """Makes a log group that has its retention from the first line on and is deleted with the stack."""
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings) -> None:
         super().__init__(scope, construct_id)
         self.log_group = logs.LogGroup(self, "LogGroup", removal_policy=RemovalPolicy.DESTROY)
-        # The L2 construct takes names (THREE_MONTHS) where the setting, like CloudWatch Logs, takes days.
+        # The L2 construct takes names (THREE_MONTHS); the setting, like CloudWatch Logs, takes days.
         resource = cast("logs.CfnLogGroup", self.log_group.node.default_child)
         resource.retention_in_days = settings.log_retention_days

@@ -1,13 +1,13 @@
-"""The parameter by which an operator sets the mode.
+"""Names the parameter with which an operator sets the mode.
 
-The stack names it and does not create it: CloudFormation would write its own value over an operator's.
+The stack does not create it: CloudFormation would overwrite the operator's value.
 """
 
 from aws_cdk import Stack
 
 
 def mode_parameter_name(stack: Stack) -> str:
-    """Fixed by the stack's name. Not at the top of the hierarchy: a name there must not begin with "aws" or "ssm"."""
+    """Build the name from the stack's. It has levels because a name without must not begin with "aws" or "ssm"."""
     return f"/hyperpod-node-remediation/{stack.stack_name}/mode"
 
 

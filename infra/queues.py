@@ -1,4 +1,4 @@
-"""The intake queue, which everything comes in through, and the dead letters, which everything failed goes to."""
+"""Defines the intake queue and the DLQ."""
 
 from collections.abc import Sequence
 
@@ -10,15 +10,15 @@ from constructs import Construct
 
 from node_remediation.settings import FUNCTION_TIMEOUT, MAX_RECEIVES, Settings
 
-VISIBILITY_PER_TIMEOUT = 6  # AWS's advice for queues that feed functions: room for retries while throttled
+VISIBILITY_PER_TIMEOUT = 6  # AWS recommends it for queues of functions: time for retries while throttled
 
 
 class Queues(Construct):
-    """Two encrypted queues that accept TLS only and messages from nobody but the account, until someone is let in."""
+    """Makes two encrypted queues that accept TLS only, and only the account until `let_in` adds a service."""
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, key: kms.IKey) -> None:
         super().__init__(scope, construct_id)
-        # No redrive-allow policy: naming the intake queue here would make the two depend on each other.
+        # No redrive-allow policy: it would name the intake queue, and the two would depend on each other.
         self.dead_letters = self._queue("DeadLetters", key=key, retention_period=Duration.days(14))
         visibility = VISIBILITY_PER_TIMEOUT * FUNCTION_TIMEOUT + settings.batch_window
         self.intake = self._queue(
@@ -41,7 +41,7 @@ class Queues(Construct):
         )
 
     def let_in(self, *, service: str, source_arns: Sequence[str]) -> None:
-        """Let a service write to both queues for these ARNs alone; what it cannot deliver is a dead letter."""
+        """Let a service write to both queues, for these ARNs alone. It sends to the DLQ what it cannot deliver."""
         if not source_arns:
             return
         for queue in (self.intake, self.dead_letters):

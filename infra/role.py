@@ -1,4 +1,4 @@
-"""What the function may do, each statement on as little as its action can be narrowed to."""
+"""Defines the function's role, with each permission on as few resources as its action allows."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,11 +13,11 @@ from constructs import Construct
 from infra.key import USE
 from infra.mode import mode_parameter_arn
 from infra.queues import Queues
-from node_remediation.settings import Settings
+from node_remediation.settings import INDEX_NAME, Settings
 
 
 def alarm_arns(scope: Construct, prefixes: Sequence[str]) -> list[str]:
-    """ARN patterns of this account's and region's alarms whose names begin with the prefixes."""
+    """Build ARN patterns for the alarms of this account and region whose names begin with the prefixes."""
     return [
         Stack.of(scope).format_arn(
             service="cloudwatch",
@@ -30,7 +30,7 @@ def alarm_arns(scope: Construct, prefixes: Sequence[str]) -> list[str]:
 
 
 class FunctionRole(Construct):
-    """The execution role, its policy inline: whole before anything that assumes it exists, and nothing adds to it."""
+    """Makes the execution role with an inline policy: complete from the start, and nothing adds to it."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class FunctionRole(Construct):
         super().__init__(scope, construct_id)
         statements = [
             *_plumbing(key=key, queues=queues, topic=topic, log_group=log_group),
-            *self._memory(table),
+            *self._state(table),
             *self._clusters(settings),
             *self._alarms(settings),
         ]
@@ -57,14 +57,17 @@ class FunctionRole(Construct):
             assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
             inline_policies={"Remediation": iam.PolicyDocument(statements=statements)},
         )
-        # CDK's grants would add wildcard actions (kms:GenerateDataKey*) and more calls than the function makes.
+        # CDK's grants would add wildcard actions (kms:GenerateDataKey*) and calls that the function does not make.
         self.role = role.without_policy_updates()
         self._explain_wildcards(role, settings)
 
-    def _memory(self, table: dynamodb.ITable) -> Iterator[iam.PolicyStatement]:
-        # A transaction that only puts is authorised as its puts; their conditions take nothing more.
+    def _state(self, table: dynamodb.ITable) -> Iterator[iam.PolicyStatement]:
+        # A transaction of conditional puts needs PutItem only.
         yield iam.PolicyStatement(
             sid="KeepLedger", actions=["dynamodb:BatchGetItem", "dynamodb:PutItem"], resources=[table.table_arn]
+        )
+        yield iam.PolicyStatement(
+            sid="FindDue", actions=["dynamodb:Query"], resources=[f"{table.table_arn}/index/{INDEX_NAME}"]
         )
         yield iam.PolicyStatement(
             sid="ReadMode", actions=["ssm:GetParameter"], resources=[mode_parameter_arn(Stack.of(self))]
@@ -80,7 +83,7 @@ class FunctionRole(Construct):
                 "sagemaker:DescribeClusterNode",
                 "sagemaker:ListClusterNodes",
             ],
-            # ARNs carry an ID that AWS makes up, so that clusters cannot be told by name here: the function does.
+            # A cluster's ARN has an ID made by AWS, not its name: the function itself checks the name.
             resources=[Stack.of(self).format_arn(service="sagemaker", resource="cluster", resource_name="*")],
             conditions={"StringEquals": {f"aws:ResourceTag/{tag.key}": tag.value}} if tag else {},
         )
@@ -88,7 +91,7 @@ class FunctionRole(Construct):
         yield iam.PolicyStatement(sid="FindClusters", actions=["sagemaker:ListClusters"], resources=["*"])
 
     def _alarms(self, settings: Settings) -> Iterator[iam.PolicyStatement]:
-        # DescribeAlarms leaves composite alarms out unless it is allowed on everything.
+        # DescribeAlarms leaves out composite alarms unless it is allowed on all resources.
         yield iam.PolicyStatement(sid="ResolveAlarms", actions=["cloudwatch:DescribeAlarms"], resources=["*"])
         if settings.alarm_name_prefixes:
             yield iam.PolicyStatement(
@@ -98,11 +101,11 @@ class FunctionRole(Construct):
             )
 
     def _explain_wildcards(self, role: iam.Role, settings: Settings) -> None:
-        """To cdk-nag, which wants each finding named; in a stack for any account ARNs read like this."""
+        """Give cdk-nag the reason for each wildcard, named by the ARN as cdk-nag writes it."""
         here = "<AWS::Region>:<AWS::AccountId>"
         reasons = {
-            "*": "ListClusters has no resource level; DescribeAlarms hides composite alarms unless allowed on all",
-            f"arn:<AWS::Partition>:sagemaker:{here}:cluster/*": "cluster ARNs carry an ID that AWS makes up",
+            "*": "ListClusters has no resource level; DescribeAlarms omits composite alarms unless allowed on all",
+            f"arn:<AWS::Partition>:sagemaker:{here}:cluster/*": "cluster ARNs have an ID made by AWS",
         }
         for prefix in settings.alarm_name_prefixes:
             reasons[f"arn:<AWS::Partition>:cloudwatch:{here}:alarm:{prefix}*"] = "alarms are configured by name prefix"
@@ -123,11 +126,9 @@ def _plumbing(
         actions=["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"],
         resources=[queues.intake.queue_arn],
     )
-    # The intake queue takes the function's own checks.
-    yield iam.PolicyStatement(sid="SendChecks", actions=["sqs:SendMessage"], resources=[queues.intake.queue_arn])
     yield iam.PolicyStatement(
         sid="WriteDeadLetters", actions=["sqs:SendMessage"], resources=[queues.dead_letters.queue_arn]
     )
-    yield iam.PolicyStatement(sid="TellPeople", actions=["sns:Publish"], resources=[topic.topic_arn])
-    # DynamoDB takes Decrypt of it alone: it generates table keys by a grant of whoever creates the table.
+    yield iam.PolicyStatement(sid="Notify", actions=["sns:Publish"], resources=[topic.topic_arn])
+    # For DynamoDB, Decrypt is enough: it makes table keys with a grant from the table's creation.
     yield iam.PolicyStatement(sid="UseKey", actions=list(USE), resources=[key.key_arn])

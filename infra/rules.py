@@ -1,4 +1,4 @@
-"""The EventBridge rules: which of AWS's events are put on the intake queue."""
+"""Defines the EventBridge rules that send AWS's events to the intake queue."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from constructs import Construct
 
 from node_remediation.settings import Settings
 
-# Every status: a healthy node clears, and what an unknown status means is the function's to say, not lost here.
+# Every health status: Healthy withdraws a complaint, and the function logs an unknown status as ignored.
 NODE_HEALTH: dict[str, Any] = {
     "source": ["aws.sagemaker"],
     "detail-type": ["SageMaker HyperPod Cluster Node Health Event"],
@@ -32,7 +32,7 @@ def alarm_pattern(prefixes: tuple[str, ...]) -> dict[str, Any]:
 
 
 class Rules(Construct):
-    """One rule per kind of event, each with the dead letters for what it cannot deliver."""
+    """Makes one rule per kind of event. What a rule cannot deliver goes to the DLQ."""
 
     def __init__(
         self, scope: Construct, construct_id: str, *, settings: Settings, intake: sqs.IQueue, dead_letters: sqs.IQueue
@@ -41,12 +41,12 @@ class Rules(Construct):
         patterns = {"NodeHealth": NODE_HEALTH, "UnhealthyInstance": UNHEALTHY_INSTANCE}
         if settings.alarm_name_prefixes:
             patterns["Alarms"] = alarm_pattern(settings.alarm_name_prefixes)
-        # Not the L2 rule with its queue target: that grants the key and both queues more than a delivery takes.
+        # Not the L2 rule with its queue target: it would grant more on the key and the queues than a delivery needs.
         target = events.CfnRule.TargetProperty(
             id="Intake",
             arn=intake.queue_arn,
             dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=dead_letters.queue_arn),
-            # The queue cannot tell how late an event was delivered: it counts from the delivery.
+            # The function tells a report's age from its time in the queue, which starts with the delivery.
             retry_policy=events.CfnRule.RetryPolicyProperty(
                 maximum_event_age_in_seconds=int(settings.max_report_age.total_seconds())
             ),

@@ -1,6 +1,6 @@
-"""Cuts botocore's data down to the operations that the function calls.
+"""Reduces botocore's data to the operations that the function calls.
 
-Parsing the models is most of what a client costs to make: SageMaker's alone is 2.6 MB of JSON.
+To make a client is mostly to parse its model: SageMaker's alone is 2.6 MB of JSON.
 """
 
 import json
@@ -15,12 +15,12 @@ from botocore.loaders import Loader
 from infra.errors import PackagingError
 
 Data = Mapping[str, Any]
-# What botocore reads whatever the service: partitions and their regions, retries, defaults.
+# What botocore reads for every service: partitions and their regions, retries, defaults.
 _SHARED = ("partitions", "_retry", "sdk-default-configuration")
 
 
 def trim_data(data: Path, operations: Mapping[str, Sequence[str]]) -> None:
-    """Leave in botocore's data directory what these operations (by service) need. Raises PackagingError."""
+    """Remove from botocore's data directory what these operations do not need. Raises PackagingError."""
     loader = Loader(extra_search_paths=[str(data)], include_default_search_paths=False)
     try:
         kept = _kept(loader, operations)
@@ -30,7 +30,7 @@ def trim_data(data: Path, operations: Mapping[str, Sequence[str]]) -> None:
     for name, content in kept.items():
         path = data / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        # In the model's own order, which is that of a request's fields; the zip file compresses better than gzip here.
+        # Keep the model's order, which is that of a request's fields. The asset's zip file compresses it.
         path.write_text(json.dumps(_undocumented(content), separators=(",", ":")))
 
 
@@ -52,7 +52,7 @@ def _kept(loader: Loader, operations: Mapping[str, Sequence[str]]) -> dict[str, 
 
 
 def cut_model(service: str, model: Data, names: Sequence[str]) -> Data:
-    """The model with these operations and the shapes they lead to, exceptions included. Raises PackagingError."""
+    """Return the model with these operations, their shapes and their exceptions only. Raises PackagingError."""
     if gone := sorted(set(names) - set(model["operations"])):
         raise PackagingError(f"function asset: botocore's model of {service} has no operation {', '.join(gone)}")
     operations = _chosen(model["operations"], names)
@@ -76,7 +76,7 @@ def _reachable(operations: Data, shapes: Data) -> set[str]:
 
 
 def _references(node: object) -> Iterator[str]:
-    """The names of shapes at any depth; a member that is itself called `shape` is a mapping, not a name."""
+    """Yield the names of shapes at any depth. A member that is itself called `shape` is a mapping, not a name."""
     if isinstance(node, Mapping):
         for key, value in node.items():
             if key == "shape" and isinstance(value, str):
@@ -89,7 +89,7 @@ def _references(node: object) -> Iterator[str]:
 
 
 def _cut_endpoints(endpoints: Data, prefixes: set[str]) -> Data:
-    """Every partition and region, with these services."""
+    """Keep every partition and region, with these services only."""
     partitions = [{**each, "services": _chosen(each["services"], prefixes)} for each in endpoints["partitions"]]
     return {**endpoints, "partitions": partitions}
 

@@ -1,4 +1,4 @@
-"""The stack: wires the constructs and names what others rely on."""
+"""Wires the constructs of the stack and defines its outputs."""
 
 from pathlib import Path
 
@@ -16,12 +16,13 @@ from infra.mode import mode_parameter_name
 from infra.queues import Queues
 from infra.role import FunctionRole
 from infra.rules import Rules
+from infra.sweep import Sweep
 from infra.topic import FailureTopic
 from node_remediation.settings import Settings
 
 
 class RemediationStack(Stack):
-    """HyperPod node remediation, for whatever account, region and partition it is deployed to."""
+    """Remediates HyperPod nodes, in any account, region and partition that it is deployed to."""
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, asset: Path) -> None:
         super().__init__(scope, construct_id, description="HyperPod node remediation: reboots unhealthy nodes")
@@ -54,6 +55,7 @@ class RemediationStack(Stack):
             log_group=log_group,
         ).function
         self._feed(settings, queues)
+        sweep = Sweep(self, "Sweep", function=function).rule
         redrive = _redrive_command(queues)
         DeadLetterAlarm(
             self,
@@ -62,17 +64,19 @@ class RemediationStack(Stack):
             topic=topic,
             what_to_do=_what_to_do(redrive, queues, log_group),
         )
-        self._name(
+        self._output(
             IntakeQueueUrl=queues.intake.queue_url,
             IntakeQueueArn=queues.intake.queue_arn,
             DeadLetterQueueUrl=queues.dead_letters.queue_url,
             DeadLetterQueueArn=queues.dead_letters.queue_arn,
             FailureTopicArn=topic.topic_arn,
             FunctionName=function.function_name,
+            FunctionArn=function.function_arn,
             KeyArn=key.key_arn,
             RedriveCommand=redrive,
             LedgerTableName=table.table_name,
             ModeParameterName=mode_parameter_name(self),
+            SweepRuleName=sweep.rule_name,
         )
 
     def _feed(self, settings: Settings, queues: Queues) -> None:
@@ -82,20 +86,20 @@ class RemediationStack(Stack):
         queues.let_in(service="events.amazonaws.com", source_arns=rules.arns)
         queues.let_in(service="sns.amazonaws.com", source_arns=settings.alarm_topic_arns)
 
-    def _name(self, **outputs: str) -> None:
+    def _output(self, **outputs: str) -> None:
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)
 
 
 def _redrive_command(queues: Queues) -> str:
-    """The destination is given because messages that were sent here, not moved, have no source to go back to."""
+    """Give the destination: SQS knows no source queue for messages that were sent to the DLQ, not moved there."""
     source, destination = queues.dead_letters.queue_arn, queues.intake.queue_arn
     return f"aws sqs start-message-move-task --source-arn {source} --destination-arn {destination}"
 
 
 def _what_to_do(redrive: str, queues: Queues, log_group: logs.ILogGroup) -> str:
     return (
-        f"HyperPod nodes could not be rebooted. Look: aws sqs receive-message --queue-url "
-        f"{queues.dead_letters.queue_url} --message-attribute-names All (ErrorCode says why, the body which node); "
-        f"logs in {log_group.log_group_name}. Mend the cause, then try again: {redrive}"
+        f"HyperPod nodes could not be rebooted. See which and why: aws sqs receive-message --queue-url "
+        f"{queues.dead_letters.queue_url} --message-attribute-names All (the body has the node, ErrorCode the cause); "
+        f"logs in {log_group.log_group_name}. Fix the cause, then try again: {redrive}"
     )

@@ -1,4 +1,4 @@
-"""The topic that tells people what failed."""
+"""Defines the failure topic."""
 
 from aws_cdk import RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
@@ -11,7 +11,7 @@ from node_remediation.settings import Settings
 
 
 class FailureTopic(Construct):
-    """An encrypted topic that accepts TLS only, from the account and from the one alarm named."""
+    """Makes an encrypted topic that accepts TLS only, messages of the account and of one alarm."""
 
     def __init__(
         self, scope: Construct, construct_id: str, *, settings: Settings, key: kms.IKey, alarm_arn: str

@@ -1,4 +1,4 @@
-"""The local AWS as a context manager. It speaks only HTTP to the server that it starts."""
+"""Starts and stops the local AWS. It speaks only HTTP to the server that it starts."""
 
 import contextlib
 import http.client
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,6 +22,7 @@ import botocore.session
 
 PROJECT = Path(__file__).resolve().parent.parent
 ACCOUNT = "000000000000"
+SWEEP_SECONDS = 1.0
 _HOST = "127.0.0.1"
 _KEY = "test"  # the emulator's word for an account's root
 _START_SECONDS = 60.0
@@ -33,11 +34,11 @@ _LOG_TAIL_LINES = 30
 
 
 class LocalAwsError(Exception):
-    """The local AWS does not start, or refuses an admin request."""
+    """Reports that the local AWS does not start, or refuses an admin request."""
 
 
 class LocalAws:
-    """A local AWS in a child process, from `start` (or `with`) to `stop`.
+    """Runs a local AWS in a child process, from `start` (or `with`) to `stop`.
 
     `log` is where the server writes; without it the log goes with the server. `retry_delay` is the time in seconds
     before the first retry of an asynchronous invocation.
@@ -48,6 +49,7 @@ class LocalAws:
         self.account = ACCOUNT
         self.port = _free_port()
         self.endpoint = f"http://{_HOST}:{self.port}"
+        self.sweep_rule: str | None = None  # by `deploy`
         self._retry_delay = retry_delay
         self._given_log = log
         self._scratch: Path | None = None
@@ -112,7 +114,7 @@ class LocalAws:
 
     @property
     def log(self) -> Path:
-        """The server's log file."""
+        """Return the server's log file."""
         if self._given_log is not None:
             return self._given_log
         if self._scratch is None:
@@ -120,19 +122,19 @@ class LocalAws:
         return self._scratch / "server.log"
 
     def log_tail(self) -> str:
-        """The end of the server's log."""
+        """Return the end of the server's log."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return "\n".join(lines[-_LOG_TAIL_LINES:])
 
     @property
     def env(self) -> dict[str, str]:
-        """This process's environment, turned to the local AWS: for the CDK CLI, boto3 and the AWS CLI."""
+        """Return this process's environment, turned to the local AWS: for the CDK CLI, boto3 and the AWS CLI."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))}
         return inherited | self.exports
 
     @property
     def exports(self) -> dict[str, str]:
-        """Only the variables that turn a program to the local AWS."""
+        """Return only the variables that turn a program to the local AWS."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ENDPOINT_URL_S3": self.endpoint,
@@ -148,7 +150,7 @@ class LocalAws:
         }
 
     def client(self, service: str, *, key: str = _KEY, secret: str = _KEY, token: str | None = None) -> Any:
-        """A boto3 client as the account's root, or with the credentials given. No file of the user's is read."""
+        """Make a boto3 client as the account's root, or with the credentials given. It reads no file of the user."""
         session = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
         session.set_config_variable("config_file", os.devnull)
         session.set_config_variable("credentials_file", os.devnull)
@@ -164,7 +166,7 @@ class LocalAws:
         )
 
     def admin(self, method: str, path: str, body: object = None, *, seconds: float = _ANSWER_SECONDS) -> Any:
-        """One admin request, JSON in and out. Raises LocalAwsError when refused, OSError when nobody answers."""
+        """Send an admin request, JSON in and out. Raises LocalAwsError if refused, OSError if there is no answer."""
         connection = http.client.HTTPConnection(_HOST, self.port, timeout=seconds)
         try:
             payload = None if body is None else json.dumps(body)
@@ -184,16 +186,51 @@ class LocalAws:
             raise LocalAwsError(f"put_events: {answer}")
 
     def faults(self, *faults: Mapping[str, Any]) -> None:
-        """Inject faults: see `local.faults.Fault` for what each can say."""
+        """Inject faults, with the fields of `local.faults.Fault`."""
         self.admin("POST", "/_local/faults", list(faults))
 
+    def chaos(self, *, function: str, seed: int, rate: float) -> None:
+        """Let the services fail at random, for one function's calls only: see `local.faults.Chaos`."""
+        self.admin("POST", "/_local/chaos", {"function": function, "seed": seed, "rate": rate})
+
+    def end_chaos(self) -> dict[str, int]:
+        """End it; return how many calls met a fault, by service and kind."""
+        met: dict[str, int] = self.admin("DELETE", "/_local/chaos")
+        return met
+
+    def sweep_every(self, seconds: float | None) -> None:
+        """Fire the deployed sweep rule so many seconds after the end of each sweep; None: never.
+
+        Returns once a sweep under way has ended. `deploy` has called it.
+        """
+        self.admin("POST", "/_local/sweeps", {"rule": self._named_rule(), "seconds": seconds})
+
+    def sweep(self) -> dict[str, Any]:
+        """Fire the deployed sweep rule once and wait: {"error": whether the function failed, "answer": its answer}."""
+        swept: dict[str, Any] = self.admin("POST", "/_local/sweeps/once", {"rule": self._named_rule()})
+        return swept
+
+    @contextlib.contextmanager
+    def no_sweeps(self, *, then_every: float | None = SWEEP_SECONDS) -> Iterator[None]:
+        """Fire no sweep meanwhile but with `sweep`."""
+        self.sweep_every(None)
+        try:
+            yield
+        finally:
+            self.sweep_every(then_every)
+
+    def _named_rule(self) -> str:
+        if self.sweep_rule is None:
+            raise LocalAwsError("no sweep rule: nothing was deployed that has the output SweepRuleName")
+        return self.sweep_rule
+
     def mail(self) -> list[dict[str, Any]]:
-        """What e-mail subscribers got: to, topic_arn, subject, message, time."""
+        """Return the e-mails of subscribers: to, topic_arn, subject, message, time."""
         mail: list[dict[str, Any]] = self.admin("GET", "/_local/mail")
         return mail
 
     def calls(self) -> dict[str, int]:
-        """API calls since the start, by `service:Action`."""
+        """Return the numbers of API calls since the start, by `service:Action`."""
         calls: dict[str, int] = self.admin("GET", "/_local/calls")
         return calls
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from local.aws import PROJECT, LocalAws
+from local.aws import PROJECT, SWEEP_SECONDS, LocalAws
 
 STACK = "HyperPodNodeRemediation"
 _TAIL_LINES = 40
@@ -21,7 +21,7 @@ OnLine = Callable[[str], None]
 
 
 class DeployFailed(Exception):  # noqa: N818  # says what happened; the name that callers agreed on
-    """The CDK CLI is missing or failed; the message ends with what it said last."""
+    """Reports that the CDK CLI is missing or failed; the message ends with its last output."""
 
 
 def deploy(
@@ -32,8 +32,12 @@ def deploy(
     app_dir: Path = PROJECT,
     stack: str = STACK,
     bootstrap: bool = True,
+    sweep_every: float | None = SWEEP_SECONDS,
 ) -> dict[str, str]:
-    """Bootstrap, deploy all stacks of the app and return the outputs of one. Raises DeployFailed."""
+    """Bootstrap, deploy all stacks of the app and return the outputs of one. Raises DeployFailed.
+
+    `sweep_every`: how many seconds after a sweep the next one starts, where the stack has a sweep rule; None: never.
+    """
     with tempfile.TemporaryDirectory(prefix="cdk-") as scratch:
         quiet = ["--no-notices", "--progress=events", "--ci"]
         # What the CLI leaves there when it is interrupted goes too.
@@ -45,11 +49,15 @@ def deploy(
         files = [f"--outputs-file={outputs}", f"--output={scratch}/assembly"]
         settings = [f"--context={key}={value}" for key, value in context.items()]
         _run(environment, app_dir, ["deploy", "--all", "--require-approval=never", *quiet, *files, *settings], on_line)
-        return _outputs(outputs, stack)
+        found = _outputs(outputs, stack)
+    if rule := found.get("SweepRuleName"):
+        aws.sweep_rule = rule
+        aws.sweep_every(sweep_every)
+    return found
 
 
 def _run(environment: Mapping[str, str], directory: Path, arguments: list[str], on_line: OnLine | None) -> None:
-    """One CLI command, its output line by line. Raises DeployFailed."""
+    """Run a CLI command and pass on its output line by line. Raises DeployFailed."""
     cdk = shutil.which("cdk", path=environment["PATH"])
     if cdk is None:
         raise DeployFailed("the CDK CLI is not installed: make setup")
@@ -80,7 +88,7 @@ def _run(environment: Mapping[str, str], directory: Path, arguments: list[str], 
 
 
 def _descendants(ancestor: int) -> list[int]:
-    """The processes that one started, and those that they started: the CLI's app has a session of its own."""
+    """Return the processes that one started, and theirs: the CLI's app has a session of its own."""
     try:
         table = subprocess.run(["ps", "-A", "-o", "pid=", "-o", "ppid="], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
@@ -93,7 +101,7 @@ def _descendants(ancestor: int) -> list[int]:
 
 
 def _environment(aws: LocalAws) -> dict[str, str]:
-    """Python, Node and the CLI are the project's own, whatever the shell's PATH says."""
+    """Return an environment with the project's own Python, Node and CLI, whatever the shell's PATH says."""
     environment = aws.env
     return environment | {
         "PATH": f"{PROJECT / '.venv/bin'}:{PROJECT / 'node_modules/.bin'}:{environment.get('PATH', '')}",

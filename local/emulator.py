@@ -1,4 +1,4 @@
-"""The emulator with our patches, the simulated HyperPod and the admin API, as one ASGI application.
+"""Combines the emulator, our patches, the simulated HyperPod and the admin API in one ASGI application.
 
 Importing it imports the emulator, which reads its settings from the environment then: `local.server` sets them first.
 Touches: `app.SERVICE_HANDLERS`, `router.SERVICE_PATTERNS`, `iam_actions.SERVICE_TO_IAM_NAMESPACE`,
@@ -24,7 +24,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class LocalAwsApp:
-    """ASGI: `/_local/…` is ours, everything else AWS."""
+    """Serves ASGI requests: `/_local/…` is the admin API, everything else AWS."""
 
     def __init__(self) -> None:
         patches.apply_all()

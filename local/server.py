@@ -29,7 +29,7 @@ _log = logging.getLogger("local.server")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The command line; `retry_delay` in seconds before the first retry of an asynchronous invocation.
+    """Holds the command line; `retry_delay` is the wait in seconds before an asynchronous invocation's first retry.
 
     `orphaned` is the parent's directory: it can no longer remove it when it was killed.
     """
@@ -68,7 +68,7 @@ def _parse(arguments: Sequence[str] | None) -> Options:
 
 
 def environment(inherited: Mapping[str, str], options: Options, scratch: str) -> dict[str, str]:
-    """The emulator's settings and what finding interpreters takes, and nothing else of the user's."""
+    """Return the emulator's settings and what finding interpreters needs, and nothing else of the user."""
     kept = {name: inherited[name] for name in _KEPT_VARIABLES if name in inherited}
     return kept | {
         "AUTH": "true",
@@ -117,7 +117,7 @@ def _watch_parent(options: Options, parent_gone: Callable[[], object], scratch: 
 
 
 def _exit_soon(scratch: str) -> None:
-    """End the process even if something in it does not want to."""
+    """End the process even if a thread goes on."""
     time.sleep(_GRACE_SECONDS)
     shutil.rmtree(scratch, ignore_errors=True)
     os._exit(1)

@@ -1,38 +1,26 @@
 """The naive build's entry point: Powertools by the book (tracer, parser, batch), one event and one call an invocation.
 
-The job itself (mode, guards, ledger, reports) is the product's own code, copied into this asset: the two builds differ
-in how they are packaged and read events, in how many reports they take at once, and in that this one makes its clients
-with boto3, calls in turn, and leaves the garbage collector alone.
+The job itself is the product's own code, copied into this asset: the two builds differ in how they are packaged, in how
+they read events, and in how many reports they take at once.
 """
 
 import os
 from typing import Any
 
-import boto3
 from aws_lambda_powertools import Logger, Tracer
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.parser import ValidationError, parse
 from aws_lambda_powertools.utilities.parser.models import EventBridgeModel
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.config import Config
 from pydantic import BaseModel
 
-from node_remediation.inbox import messages_of_batch
-from node_remediation.together import in_turn
+from node_remediation.events import messages_of_batch
 from node_remediation.wiring import build
-
-
-class Boto3:
-    """Clients as everybody makes them."""
-
-    def create_client(self, service_name: str, *, config: Config) -> Any:
-        return boto3.client(service_name, config=config)  # type: ignore[call-overload]  # any of them
-
 
 logger = Logger(service="node-remediation")
 tracer = Tracer(service="node-remediation")
-remediator = build(os.environ, session=Boto3(), together=in_turn)
+remediator = build(os.environ)
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 
 
@@ -54,7 +42,7 @@ class NodeHealthEvent(EventBridgeModel):
 
 
 class HandedBackError(Exception):
-    """The report is to come again."""
+    """Reports that the message must come again."""
 
 
 @tracer.capture_method(capture_response=False)

@@ -1,16 +1,18 @@
-"""Names of what can keep a node from being rebooted, and which of them are worth another try.
+"""The codes of failures and refusals, and which of them are worth another try.
 
-A call's or a node's failure keeps AWS's own code; the codes here are this system's.
+A failed call, and an entry of the API's own, keep AWS's code; the codes named here are this system's.
 """
 
 OUTCOME_UNKNOWN = "OutcomeUnknown"
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 UNREADABLE = "Unreadable"
-IN_PROGRESS = "InProgress"
 LEDGER_BUSY = "LedgerBusy"
 PAUSED = "Paused"
 STALE_REPORT = "StaleReport"
 REPLACEMENT_ADVISED = "ReplacementAdvised"
+UNDER_REPAIR = "UnderRepair"
+FOREIGN_EVENT = "ForeignEvent"
+SUPERSEDED = "Superseded"
 PROTECTED_NODE = "ProtectedNode"
 COOLING_DOWN = "CoolingDown"
 REBOOT_LIMIT_REACHED = "RebootLimitReached"
@@ -21,11 +23,13 @@ NODE_NOT_RESOLVED = "NodeNotResolved"
 AMBIGUOUS_NODES = "AmbiguousNodes"
 NOT_RECOVERED = "NotRecovered"
 
-# Codes that AWS services throttle with (botocore.retries.standard.ThrottledRetryableChecker).
+# Codes that AWS services throttle with (botocore: ThrottledRetryableChecker, and the models of SNS and SQS).
 THROTTLING = frozenset(
     {
         "BandwidthLimitExceeded",
         "EC2ThrottledException",
+        "KMSThrottling",
+        "KmsThrottled",
         "LimitExceededException",
         "PriorRequestNotComplete",
         "ProvisionedThroughputExceededException",
@@ -34,6 +38,7 @@ THROTTLING = frozenset(
         "RequestThrottledException",
         "SlowDown",
         "ThrottledException",
+        "Throttled",
         "Throttling",
         "ThrottlingException",
         "TooManyRequestsException",
@@ -41,7 +46,7 @@ THROTTLING = frozenset(
     }
 )
 
-# Codes of a single node's failure (BatchRebootClusterNodes) that pass by themselves: "wait and try again".
+# Codes of a single node's failure (BatchRebootClusterNodes) after which the API reference says to try again.
 PASSING = frozenset({"InstanceIdInUse", "InvalidInstanceStatus", "InternalServerError"})
 
 _RETRYABLE = (
@@ -50,10 +55,10 @@ _RETRYABLE = (
     | {
         OUTCOME_UNKNOWN,
         DEADLINE_EXCEEDED,
-        IN_PROGRESS,
         LEDGER_BUSY,
         PAUSED,
         COOLING_DOWN,
+        UNDER_REPAIR,
         STALE_REPORT,
         CLUSTER_BUDGET_EXCEEDED,
     }
@@ -61,5 +66,5 @@ _RETRYABLE = (
 
 
 def is_retryable(code: str) -> bool:
-    """Whether the same node may well be rebooted if it is asked for again later."""
+    """Tell whether the same node may well be rebooted if it is asked for again later."""
     return code in _RETRYABLE

@@ -1,16 +1,14 @@
-"""The function's entry point: builds everything once, takes a batch or one event, and delegates."""
+"""The function's entry point, with three doors: a batch of the intake queue, one event invoked directly, a sweep."""
 
-import gc
-
-gc.disable()  # what is made while starting stays for good: looking through it again and again is up to a tenth of it
-
-import json
 import os
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from node_remediation.inbox import is_batch, message_of_payload, messages_of_batch
-from node_remediation.model import Handling
+from node_remediation.events import is_batch, message_of_payload, messages_of_batch
+from node_remediation.events.own import read_sweep
+from node_remediation.model import Result
+from node_remediation.remediate import Remediator
 from node_remediation.wiring import build
 
 if TYPE_CHECKING:
@@ -18,42 +16,47 @@ if TYPE_CHECKING:
 
 
 class HandBackError(Exception):
-    """A direct invocation met passing trouble: the invoker is to try again."""
+    """Tells the invoker of one event to try again: it met a passing trouble."""
 
 
-_remediator = build(os.environ)
-gc.freeze()
-gc.enable()
+@cache
+def remediator() -> Remediator:
+    """Build the function's parts, once."""
+    return build(os.environ)
+
+
+remediator()  # while the runtime starts the function, which has the CPU of a whole core then
 
 
 def lambda_handler(event: Any, context: "LambdaContext") -> dict[str, Any]:
-    """Handle a batch of the intake queue (answer: partial batch response) or one event invoked directly (a summary).
+    """Handle a batch (answer: the partial batch response), a sweep, or one event (answer: the reports' outcomes).
 
-    A direct event that must be tried again raises HandBackError, so that Lambda's retries and dead-letter queue apply.
+    One event that must be tried again raises HandBackError, so that Lambda's retries and dead-letter queue apply.
     """
 
     def seconds_left() -> float:
         return context.get_remaining_time_in_millis() / 1000
 
+    now = datetime.now(UTC)
+    if (sent := read_sweep(event, now=now)) is not None:
+        remediator().sweep(sent, seconds_left=seconds_left)
+        return {}
     if is_batch(event):
-        handling = _remediator.handle(messages_of_batch(event), seconds_left=seconds_left)
+        handling = remediator().handle(messages_of_batch(event), seconds_left=seconds_left)
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in handling.handed_back]}
-    message = message_of_payload(event, message_id=context.aws_request_id, now=datetime.now(UTC))
-    handling = _remediator.handle([message], seconds_left=seconds_left)
+    message = message_of_payload(event, message_id=context.aws_request_id, now=now)
+    handling = remediator().handle([message], seconds_left=seconds_left)
     if handling.handed_back:
         raise HandBackError(handling.handed_back[message.id])
-    return _summary(handling)
+    return {"reports": [_summary(result) for result in handling.results]}
 
 
-def _summary(handling: Handling) -> dict[str, Any]:
-    reports = [
-        {
-            "cluster": ending.case.cluster,
-            "node": ending.case.node.id if ending.case.node else None,
-            "outcome": ending.outcome.value,
-            "code": ending.code,
-            "reason": ending.reason,
-        }
-        for ending in handling.endings
-    ]
-    return {"reports": json.loads(json.dumps(reports))}
+def _summary(result: Result) -> dict[str, Any]:
+    return {
+        "incident": result.incident,
+        "cluster": result.cluster,
+        "node": result.node.id if result.node else None,
+        "outcome": result.outcome.value,
+        "code": result.code,
+        "reason": result.reason,
+    }

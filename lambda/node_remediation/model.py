@@ -1,9 +1,8 @@
-"""The values that travel between reading a report, judging it, rebooting its node and saying how it ended."""
+"""The values that events are read into: nodes, alarms, reports and the messages that carry them."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -11,38 +10,44 @@ from typing import NamedTuple
 INSTANCE_ID = re.compile(r"i-[a-f0-9]{8}(?:[a-f0-9]{9})?")
 LOGICAL_ID = re.compile(r"(?=.{1,128}\Z)[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]")
 
+# The longest string that the ledger keeps; an entry of the API's own may be longer.
+LONGEST_TEXT = 1_024
+LONGEST_API_TEXT = 12_288
+CUT = "…[cut]"
+
+# HyperPod as a source of complaints; the others are an alarm (Alarm.source) and a person's request.
+HYPERPOD = "hyperpod"
+REQUEST = "request"
+
+
+def bounded(text: str, longest: int = LONGEST_TEXT) -> str:
+    """Return `text` as it can be stored, logged and sent: lone surrogates replaced, at most `longest` characters.
+
+    A cut is marked at the end.
+    """
+    clean = text.encode("utf-8", "replace").decode()
+    return clean if len(clean) <= longest else clean[: longest - len(CUT)] + CUT
+
 
 class Outcome(StrEnum):
-    """What became of one report, each of which has exactly one; and, in a group of their own, how a node ended."""
+    """The outcome of a report, one each; and in a group of their own the ends that only an incident can have."""
 
     REBOOTED = "rebooted"
     FAILED = "failed"
-    RETRYING = "retrying"  # it failed, and is tried again by itself
+    RETRYING = "retrying"
     REFUSED = "refused"
     DEFERRED = "deferred"
+    WAITING = "waiting"
     DUPLICATE = "duplicate"
     OBSERVED = "observed"
     CLEARED = "cleared"
     IGNORED = "ignored"
     UNREADABLE = "unreadable"
-    WAITING = "waiting"  # of a check only: it found nothing to say yet, or nothing any more
 
     RECOVERED = "recovered"
+    SUPERSEDED = "superseded"
     NOT_RECOVERED = "not_recovered"
-    SUPERSEDED = "superseded"  # the node is gone, probably replaced
-
-
-# How a node ended that was rebooted, left to HyperPod's own repair, or to be tried again.
-ENDS = frozenset({Outcome.RECOVERED, Outcome.NOT_RECOVERED, Outcome.SUPERSEDED})
-
-
-class Result(StrEnum):
-    """What a reboot call came to for one node."""
-
-    REBOOTED = "rebooted"  # the API said that the reboot was started
-    FAILED = "failed"  # the API said no, for this node or for the whole call
-    UNKNOWN = "unknown"  # the answer was lost: it may have been rebooted
-    NOT_CALLED = "not called"  # passing trouble or the deadline came before an answer: nothing was done
+    UNVERIFIED = "unverified"
 
 
 class IdKind(StrEnum):
@@ -54,20 +59,21 @@ class IdKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node by the ID that was reported."""
+    """A node by an ID that was reported."""
 
     kind: IdKind
     id: str
 
     @property
     def well_formed(self) -> bool:
-        """Whether the ID matches the API's pattern; one that does not could spoil a whole call, so it is sent alone."""
+        """Tell whether the ID matches the API's pattern; one that does not is sent alone, as it may spoil a call."""
         pattern = INSTANCE_ID if self.kind is IdKind.NODE_ID else LOGICAL_ID
         return pattern.fullmatch(self.id) is not None
 
 
 class NodeKey(NamedTuple):
-    """A node as the ledger knows it: by its instance ID where it has one, so that a node's two IDs are one node."""
+    """The key of a node in the ledger: its cluster's name and its instance ID, or its logical ID while no instance is
+    known. A report that names no node has the key `("", message ID)`."""
 
     cluster: str
     id: str
@@ -75,20 +81,27 @@ class NodeKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """The CloudWatch alarm behind a report; `tags` is None where the event does not carry them.
+    """The CloudWatch alarm behind a report.
 
-    With `by_series` the alarm has several series, of which one reported: its contributors are to be asked one by one.
+    `tags` is None where the event does not carry them. `by_series` marks an alarm with several series, of which one
+    reported: `series` holds that series' attributes as JSON with sorted keys, and is None in a redriven letter.
     """
 
     name: str
     arn: str | None = None
     tags: tuple[tuple[str, str], ...] | None = None
     by_series: bool = False
+    series: str | None = None
+
+    @property
+    def source(self) -> str:
+        """The source of complaints that this alarm, or one series of it, is."""
+        return f"alarm:{self.name}#{self.series}" if self.series else f"alarm:{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """The event that a report was read from, as people and DLQ messages quote it."""
+    """The event that a report was read from, as people and letters quote it. `time` is the report's time."""
 
     source: str
     detail_type: str
@@ -97,28 +110,22 @@ class Trigger:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What makes a report one of this system's own: a delayed message that it sent itself, to look again.
+class Origin(StrEnum):
+    """The way in which a report was made."""
 
-    `watch` is what it belongs to in the ledger, None for a muted alarm that is looked at again. `round` counts the
-    messages of the chain from 1; `due` is when this one was meant to arrive. `retry` marks a failed try's next.
-    """
-
-    watch: str | None
-    round: int
-    due: datetime
-    retry: bool = False
+    EVENT = "event"
+    REQUEST = "request"
+    LETTER = "letter"
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One node reported unhealthy (or, with `healthy`, healthy again).
+    """One node reported unhealthy or, with `healthy`, well again.
 
     `cluster` is the name as reported; only with `cluster_is_hyperpod` is it known not to be an EKS cluster's name.
-    `instance_id` is the node's, where it was reported by its logical ID. `muted` says by what an alarm was muted or
-    suppressed, `muted_until` when its mute window ends. `attempt` counts from 1; `on_demand` marks what a person asked
-    for: a request or a redriven dead letter. `replay` names the archive replay that an event comes from.
+    `instance_id` is the node's where a letter knew it. `muted` says by what an alarm was muted or suppressed,
+    `muted_until` when its mute window ends. `replay` names the archive replay that an event comes from. `attempt`
+    counts from 1. `letter_id` is the redriven letter's own ID.
     """
 
     trigger: Trigger
@@ -134,27 +141,45 @@ class Report:
     recommendation: str | None = None
     alarm: Alarm | None = None
     attempt: int = 1
-    on_demand: bool = False
-    check: Check | None = None
+    origin: Origin = Origin.EVENT
+    letter_id: str | None = None
+
+    @property
+    def source(self) -> str:
+        """The source that complains or withdraws: HyperPod, an alarm or a series of it, or a person's request.
+
+        A redriven letter complains as the source of its trigger did.
+        """
+        if self.alarm:
+            return self.alarm.source
+        if self.origin is Origin.REQUEST or self.trigger.source not in ("aws.sagemaker", "aws.cloudwatch"):
+            return REQUEST
+        return HYPERPOD
+
+    @property
+    def on_demand(self) -> bool:
+        """Tell whether a person asked for it: it is judged at once and always answered."""
+        return self.origin is not Origin.EVENT
 
 
 @dataclass(frozen=True, slots=True)
 class Composite:
-    """A composite alarm's change of state: its nodes are those of the child alarms that caused it."""
+    """A composite alarm's change of state. Its nodes are those of the child alarms, which are looked up."""
 
     trigger: Trigger
     alarm: Alarm
     children: tuple[str, ...]
     healthy: bool = False
+    muted: str | None = None
+    muted_until: datetime | None = None
     replay: str | None = None
-    check: Check | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """What reading alone decides: an event that asks for nothing, or that names no node to act on.
+class NoReport:
+    """An event that reports no node: it asks for nothing, or does not say which node it is about.
 
-    `postponed` is the body of a muted alarm's event that a check goes on waiting with.
+    `outcome` is IGNORED, REFUSED, DEFERRED, CLEARED, FAILED or UNREADABLE. `node` is for the log alone.
     """
 
     trigger: Trigger
@@ -163,26 +188,18 @@ class Settled:
     code: str | None = None
     cluster: str | None = None
     alarm: Alarm | None = None
-    muted_until: datetime | None = None
-    check: Check | None = None
-    postponed: str | None = None
+    node: Node | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Postponed:
-    """A muted alarm's change of state, as it came in `body`, to be looked at when the mute window ends, at `until`."""
-
-    trigger: Trigger
-    check: Check
-    until: datetime
-    body: str
+Reading = Report | Composite | NoReport
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message of the intake queue, or one direct invocation's payload.
 
-    `receives` counts from 1. `redriven` is the Kind attribute that a dead letter of ours carries.
+    `receives` counts from 1. `redriven` marks a message with a letter's attribute Kind. `direct` has no queue to go
+    back to.
     """
 
     id: str
@@ -190,87 +207,117 @@ class Message:
     sent: datetime
     receives: int = 1
     receipt_handle: str | None = None
-    redriven: str | None = None
+    redriven: bool = False
+    direct: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Case:
-    """A reading with the message that it came in; two cases are the same only if they are one object."""
+class Failure(NamedTuple):
+    """An error code, AWS's own or one of codes.py, with its message."""
 
-    message: Message
-    reading: Report | Settled
-
-    @property
-    def trigger(self) -> Trigger:
-        return self.reading.trigger
-
-    @property
-    def cluster(self) -> str | None:
-        return self.reading.cluster
-
-    @property
-    def node(self) -> Node | None:
-        return self.reading.node if isinstance(self.reading, Report) else None
-
-    @property
-    def key(self) -> NodeKey | None:
-        """Where the ledger keeps what was done to the node; None where the report names none."""
-        reading = self.reading
-        if not isinstance(reading, Report):
-            return None
-        return NodeKey(reading.cluster or "", reading.instance_id or reading.node.id)
-
-    @property
-    def owner(self) -> str:
-        """Who claims a node for this report: its message, which stays the same however often it is delivered."""
-        return self.message.id
-
-    @property
-    def check(self) -> Check | None:
-        """What makes the case one of this system's own checks."""
-        return self.reading.check
-
-    @property
-    def healthy(self) -> bool:
-        """Whether all that this says is that a node is well again."""
-        reading = self.reading
-        return reading.healthy if isinstance(reading, Report) else reading.outcome is Outcome.CLEARED
+    code: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """The outcome of a case; `code` and `reason` hold the API's own words where the API spoke.
+class Case:
+    """A report with the message that it came in, and the ledger's key of its node.
 
-    `told` marks what an earlier delivery of the message has reported already, `quiet` what nobody waits to hear.
-    `again_at` is when a failed try is made again; `took` the time from the report to its reboot, or to its recovery.
+    `failure` is AWS's final no to a look-up without which the report's cluster or node cannot be known.
     """
 
-    case: Case
+    message: Message
+    report: Report
+    key: NodeKey
+    failure: Failure | None = None
+
+    @property
+    def handled_as(self) -> str | None:
+        """The ID that marks what a person asked for as handled: the letter's, else the message's; None for events."""
+        if not self.report.on_demand:
+            return None
+        return self.report.letter_id or self.message.id
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The outcome of one report, as it is logged, counted and answered. `incident` is the ID of the node's incident."""
+
+    message: Message
+    trigger: Trigger
     outcome: Outcome
     reason: str
     code: str | None = None
-    told: bool = False
-    quiet: bool = False
-    again_at: datetime | None = None
-    took: timedelta | None = None
-
-
-class TryAgain(NamedTuple):
-    """A case that passed trouble kept from its outcome: its message goes back to the queue if it may."""
-
-    case: Case
-    code: str
-    reason: str
+    cluster: str | None = None
+    node: Node | None = None
+    incident: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Handling:
-    """What one batch came to: an ending per case that is over, and the messages that come again, with why."""
+class Change:
+    """A change of an incident's state, as it is logged and counted.
 
-    endings: tuple[Ending, ...] = ()
-    handed_back: dict[str, str] = field(default_factory=dict)
+    `state` is an incident's state or its end. `seconds` is the time from the first complaint to the reboot or recovery.
+    `counted` is False where the result of a report says the same, so that no metric counts it twice.
+    """
 
-    def without(self, late: Mapping[str, str]) -> "Handling":
-        """With these messages handed back, and why."""
-        arrived = tuple(ending for ending in self.endings if ending.case.message.id not in late)
-        return Handling(arrived, {**self.handed_back, **late})
+    incident: str
+    cluster: str
+    node: str
+    state: str
+    reason: str
+    code: str | None = None
+    seconds: float | None = None
+    counted: bool = True
+
+
+class CallResult(StrEnum):
+    """The outcome of a reboot call for one node."""
+
+    REBOOTED = "rebooted"  # the API started the reboot
+    FAILED = "failed"  # the API said no, for this node or for the whole call
+    UNKNOWN = "unknown"  # the answer was lost: the node may have been rebooted
+    NOT_CALLED = "not called"  # nothing was done: throttled, no connection, or no time left
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A node's part of the answer, with the API's code and message, verbatim.
+
+    A node that the answer lists as successful and as failed is REBOOTED with the failure's code and message.
+    """
+
+    node: Node
+    result: CallResult
+    code: str | None = None
+    message: str = ""
+
+
+class NodeFacts(NamedTuple):
+    """What SageMaker says of a node (DescribeClusterNode, ListClusterNodes)."""
+
+    instance_id: str | None
+    logical_id: str | None
+    group: str | None
+    status: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterFacts:
+    """What SageMaker says of a cluster (DescribeCluster): its nodes in all, who repairs them, its protected groups.
+
+    `continuous` marks a cluster whose nodes have logical IDs, too (NodeProvisioningMode).
+    """
+
+    nodes: int
+    automatic: bool
+    protected_groups: frozenset[str] = frozenset()
+    continuous: bool = False
+
+
+class AlarmState(NamedTuple):
+    """The state of an alarm, or of one series of it, as asked now: OK, ALARM, INSUFFICIENT_DATA, or "gone", or
+    "denied". `since` is when it changed, where that is known."""
+
+    state: str
+    since: datetime | None = None

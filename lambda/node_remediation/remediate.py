@@ -1,338 +1,626 @@
-"""The order of the steps: read, resolve, resume, follow, judge, claim, call, record, end, report, send on, settle.
+"""The loop, in order: read, load, decide, save, call, record, save, announce, mark sent. Nothing else orchestrates.
 
-Nothing else knows it.
+Messages and the clock run the same loop: messages bring reports, a sweep brings what is due.
 """
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from functools import partial
-from typing import TypeVar
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import NamedTuple, TypeVar
 
 from node_remediation import codes
-from node_remediation.claims import Claimant
-from node_remediation.cluster import Clusters, Facts
-from node_remediation.followup import FollowUp
-from node_remediation.guard import Situation, judge, needs_facts, with_report
-from node_remediation.intake import Intake
-from node_remediation.ledger import Ledger
-from node_remediation.lookup import LookupFailedError
-from node_remediation.mode import Mode
-from node_remediation.model import (
-    Case,
-    Ending,
-    Handling,
-    Message,
-    NodeKey,
-    Outcome,
-    Report,
-    Settled,
-    TryAgain,
-)
-from node_remediation.reading import Reader
-from node_remediation.record import Book
-from node_remediation.report import Reporter
-from node_remediation.resolve import Resolver, failed, give_up
-from node_remediation.resume import resume
-from node_remediation.settings import MAX_RECEIVES, Settings
-from node_remediation.settling import Settler
-from node_remediation.steps import OnStep, Step, unwatched
-from node_remediation.telemetry import Telemetry
-from node_remediation.together import Task, Together
-from node_remediation.watching import Followed, Watcher
+from node_remediation.aws.errors import CallError, LookupFailedError
+from node_remediation.aws.ledger import Ledger, Transacted, transact
+from node_remediation.aws.queues import DeadLetters, Intake
+from node_remediation.aws.telemetry import Telemetry
+from node_remediation.aws.topic import Topic
+from node_remediation.events.fields import Home
+from node_remediation.lookups import Edges, Late, Lookups, Resolved, Stray, nobody
+from node_remediation.model import Alarm, Case, Change, Failure, Message, NodeKey, Outcome, Result
+from node_remediation.outbox.letters import letter, raw_letter
+from node_remediation.outbox.mail import Frame, Redrive
+from node_remediation.outbox.notifications import notify
+from node_remediation.policy.answers import put_off, record_answers, record_sent
+from node_remediation.policy.draft import REDRIVEN_DELAY, Claim, Plan, Scene, entry_of, result_of
+from node_remediation.policy.incidents import Group, decide, needs_of
+from node_remediation.policy.record import Book, Entry, Facts, Missing, NodeRecord, State, derived_id
+from node_remediation.settings import MAX_RECEIVES, SHARDS, Settings
 
-# No call starts with less than this left: one may take 10 s, and the dead-letter queue and the topic want their share.
-CALL_RESERVE = 25.0  # seconds
-# How often reports are judged again because another invocation claimed first.
-_JUDGEMENTS = 12
+# No call starts with less than this left: one may take 10 s, and queue, topic and ledger want their share.
+RESERVE = 25.0  # seconds
+# Look-ups that tell whom a report is about stop with less than this left: the rest of the batch wants its time.
+_RESOLVE_RESERVE = 40.0  # seconds
+# Sending stops with less than this left: the sweep sends the rest.
+_SEND_RESERVE = 5.0  # seconds
+# A claim's lease ends this much after the function's deadline, as two machines' clocks may differ.
+_LEASE_MARGIN = timedelta(seconds=5)
+# Nodes of one cluster that are decided and written together, for two reboot calls. If fewer, invocations that write one
+# cluster's budget meet more often; if more, one that dies leaves more nodes claimed that were not called.
+_NODES_PER_WRITE = 50
+_NODES_PER_READ = 100
+_OLDEST_SWEEP = timedelta(minutes=2)
 
-Answer = TypeVar("Answer")
+Item = TypeVar("Item")
+
+
+class Effect(StrEnum):
+    """Everything that the loop does to the world, in order. Between any two effects the function may be killed."""
+
+    SAVE = "save decisions"
+    CALL = "call"
+    RECORD = "record answers"
+    LETTERS = "send letters"
+    NOTICES = "publish notices"
+    MARK_SENT = "mark sent"
+    ACKNOWLEDGE = "acknowledge"
+
+
+@dataclass(frozen=True, slots=True)
+class Handling:
+    """What a batch came to: the outcome of each report, and the messages that come again, with why."""
+
+    results: tuple[Result, ...]
+    handed_back: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The services that the loop uses, beside those that it asks for facts."""
+
+    ledger: Ledger
+    letters: DeadLetters
+    topic: Topic
+    intake: Intake
+    telemetry: Telemetry
+    edges: Edges
+
+
+class _Loose(NamedTuple):
+    """The answer to a report that has no node's record, and what is to be said of it, if anything."""
+
+    result: Result
+    entry: Entry | None = None
 
 
 @dataclass(slots=True)
-class _Batch:
-    """One batch on its way: what is known so far, and what it came to."""
+class _Run:
+    """One invocation on its way: what it knows, what it has written, and what it still has to send.
+
+    `fresh` has the IDs of outbox entries that this invocation sends. `unkept` are entries that could not be kept in the
+    ledger, each with the result of its report, if it has one; `loose` are answers to reports without a node's record.
+    """
 
     seconds_left: Callable[[], float]
+    lookups: Lookups
     book: Book = field(default_factory=Book)
-    mode: str | LookupFailedError | None = None
-    described: dict[str, Facts | LookupFailedError] = field(default_factory=dict)
-    facts: dict[str, Facts] = field(default_factory=dict)
-    results: list[Ending | TryAgain] = field(default_factory=list)
+    fresh: set[str] = field(default_factory=set)
+    unkept: list[tuple[Entry, Result | None]] = field(default_factory=list)
+    loose: list[_Loose] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
     nodes_per_call: list[tuple[str, int]] = field(default_factory=list)
-    lost: set[NodeKey] = field(default_factory=set)
-    followed: Followed = field(default_factory=Followed)
-    sent: dict[NodeKey, FollowUp] = field(default_factory=dict)
+    handed_back: dict[str, str] = field(default_factory=dict)
 
     def may_call(self) -> bool:
-        return self.seconds_left() > CALL_RESERVE
+        return self.seconds_left() > RESERVE
+
+    def may_send(self) -> bool:
+        return self.seconds_left() > _SEND_RESERVE
+
+    def take(self, plan: Plan) -> None:
+        """Take in what a saved plan says; its records are in the book already."""
+        self.results += plan.results
+        self.changes += plan.changes
+        self.fresh |= plan.fresh
+
+    def hand_back(self, message: Message, code: str, reason: str) -> None:
+        self.handed_back[message.id] = f"{code}: {reason}"
+
+    def answer_later(self, result: Result, why: str) -> None:
+        """Let a message come again whose answer reached nobody; after its last receive the queue sets it aside."""
+        if result.message.receives >= MAX_RECEIVES and not result.message.direct:
+            self.results.append(result)
+        self.hand_back(result.message, "NotSent", why)
 
 
 class Remediator:
-    """Handles batches of messages; what it needs of the world comes in as collaborators."""
+    """Runs the loop for a batch of messages, or for what is due."""
 
     def __init__(
         self,
         *,
         settings: Settings,
-        resolver: Resolver,
-        clusters: Clusters,
-        mode: Mode,
-        ledger: Ledger,
-        claimant: Claimant,
-        watcher: Watcher,
-        reporter: Reporter,
-        intake: Intake,
-        telemetry: Telemetry,
-        together: Together,
+        services: Services,
+        home: Home,
+        redrive: Redrive,
         clock: Callable[[], datetime],
         sleep: Callable[[float], None],
-        on_step: OnStep = unwatched,
+        jitter: Callable[[], float] = random.random,
+        on_effect: Callable[[Effect], None] = lambda _: None,
     ) -> None:
         self._settings = settings
-        self._reader = Reader(settings=settings, resolver=resolver, clock=clock)
-        self._clusters = clusters
-        self._mode = mode
-        self._ledger = ledger
-        self._settler = Settler(ledger=ledger, clock=clock, sleep=sleep)
-        self._claimant = claimant
-        self._watcher = watcher
-        self._reporter = reporter
-        self._intake = intake
-        self._telemetry = telemetry
-        self._together = together
+        self._to = services
+        self._home = home
+        self._redrive = redrive
         self._clock = clock
         self._sleep = sleep
-        self._on_step = on_step
+        self._jitter = jitter
+        self._on_effect = on_effect
+
+    # -- the two ways in
 
     def handle(self, messages: Sequence[Message], *, seconds_left: Callable[[], float]) -> Handling:
-        """Bring every message to its outcomes or hand it back; `seconds_left` counts down to the deadline."""
-        batch = _Batch(seconds_left)
-        cases = self._look_up(self._read(messages, batch), batch)
-        cases = self._follow(self._resume(cases, batch), batch)
-        situation = self._learn(cases, batch)
-        self._judge_and_reboot(cases, situation, batch)
-        self._end(batch)
-        handling = self._send_on(self._report(self._sort_out(batch)), situation, batch)
-        trouble = self._intake.come_again([message for message in messages if message.id in handling.handed_back])
-        self._telemetry.record(handling, nodes_per_call=batch.nodes_per_call, now=self._clock(), trouble=trouble)
-        self._on_step(Step.ACKNOWLEDGE)
-        return handling
+        """Bring the reports in the messages into the ledger and as far as they go now.
 
-    def _read(self, messages: Sequence[Message], batch: _Batch) -> list[Case]:
-        """The reports in the messages, complete; what is over or must wait is among the results."""
-        cases = []
-        for part in self._reader.read(messages, may_call=batch.may_call):
-            if not isinstance(part, Case):
-                batch.results.append(part)
-            elif isinstance(part.reading, Settled):
-                batch.results.append(Ending(part, part.reading.outcome, part.reading.reason, part.reading.code))
-            else:
-                cases.append(part)
-        return cases
-
-    def _look_up(self, cases: list[Case], batch: _Batch) -> list[Case]:
-        """What the ledger knows of the nodes, and beside it what their judgement is going to take."""
-        loaded: list[Case] = []
-        lookups = self._lookups(cases, batch) if batch.may_call() else ()
-        self._together([*lookups, lambda: loaded.extend(self._load(cases, batch))])
-        return loaded
-
-    def _lookups(self, cases: list[Case], batch: _Batch) -> Iterator[Task]:
-        """What is needed whatever the ledger knows, with few exceptions; a check asks once it is to be judged."""
-        reports = [case for case in cases if not case.healthy and case.check is None]
-        if reports:
-            yield partial(self._ask_mode, batch)
-        unread = Situation(self._settings, "active", self._clock(), Book())
-        for cluster in {_key(case).cluster for case in reports if needs_facts(case, unread)}:
-            yield partial(self._describe, cluster, batch)
-
-    def _ask_mode(self, batch: _Batch) -> None:
-        batch.mode = _answer(self._mode.get)
-
-    def _describe(self, cluster: str, batch: _Batch) -> None:
-        batch.described[cluster] = _answer(partial(self._clusters.facts, cluster))
-
-    def _load(self, cases: list[Case], batch: _Batch) -> list[Case]:
-        """What the ledger knows of the nodes, and now also when they were reported."""
-        try:
-            found = self._ledger.load({_key(case) for case in cases}, {_key(case).cluster for case in cases})
-        except LookupFailedError as error:
-            batch.results += [failed(case, error) for case in cases]
-            return []
-        batch.book.put(*found.nodes.values(), *found.budgets.values())
-        _note(cases, batch.book)
-        return cases
-
-    def _resume(self, cases: Iterable[Case], batch: _Batch) -> list[Case]:
-        """What an earlier delivery has called for is not judged again, but carried on with."""
-        now, fresh = self._clock(), []
-        # Whose own claim is at stake speaks first: then no other report of the node need tell that it was lost.
-        for case in sorted(cases, key=lambda case: case.owner not in batch.book.node(_key(case)).claims):
-            key, record = _key(case), batch.book.node(_key(case))
-            left_over = None if case.healthy else resume(case, record, now)
-            if left_over is None or (key in batch.lost and case.owner not in record.claims):
-                fresh.append(case)
-                continue
-            batch.results.append(left_over)
-            if left_over.code == codes.OUTCOME_UNKNOWN:
-                batch.lost.add(key)
-        return fresh
-
-    def _follow(self, cases: list[Case], batch: _Batch) -> list[Case]:
-        """What is no check, and the checks that are to be judged; the others are decided."""
-        batch.followed = self._watcher.follow(cases, batch.book, may_call=batch.may_call)
-        batch.results += batch.followed.results
-        return batch.followed.to_judge
-
-    def _learn(self, cases: list[Case], batch: _Batch) -> Situation:
-        """The mode and the facts of the clusters whose reports need them; cases without are taken out of `cases`."""
-        situation = Situation(self._settings, "active", self._clock(), batch.book, batch.facts)
-        asking = [case for case in cases if not case.healthy]
-        if asking:
-            if batch.mode is None:
-                self._ask_mode(batch)
-            if isinstance(batch.mode, str):
-                situation = replace(situation, mode=batch.mode)
-            elif batch.mode:
-                self._give_up(asking, cases, batch.mode, batch)
-        for cluster in {_key(case).cluster for case in cases if needs_facts(case, situation)}:
-            if cluster not in batch.described:
-                self._describe(cluster, batch)
-            facts = batch.described[cluster]
-            if isinstance(facts, Facts):
-                batch.facts[cluster] = facts
-            else:
-                concerned = [case for case in cases if _key(case).cluster == cluster and needs_facts(case, situation)]
-                self._give_up(concerned, cases, facts, batch)
-        return situation
-
-    def _give_up(self, concerned: Sequence[Case], cases: list[Case], error: LookupFailedError, batch: _Batch) -> None:
-        batch.results += [failed(case, error) for case in concerned]
-        gone = set(concerned)
-        cases[:] = [case for case in cases if case not in gone]
-
-    def _judge_and_reboot(self, cases: list[Case], situation: Situation, batch: _Batch) -> None:
-        """Judge, and reboot what may be; where another invocation claimed first, judge again by the new ledger.
-
-        So is once what a budget refuses: items are not read as of one moment, and what was spent may be for this node.
+        A message is handed back only while its node's key is unknown for a passing reason, or the ledger cannot be
+        written. `seconds_left` counts down to the function's deadline.
         """
-        for tried in range(_JUDGEMENTS):
-            plan = judge(cases, situation)
-            doubtful = [
-                ending for ending in plan.endings if tried == 0 and ending.code == codes.CLUSTER_BUDGET_EXCEEDED
-            ]
-            sure = [ending for ending in plan.endings if ending not in doubtful]
-            batch.results += [self._watcher.judged(ending, batch.book, batch.followed) for ending in sure]
-            cases = [ending.case for ending in doubtful]
-            for place, cluster in enumerate(clusters := _shuffled(plan.reboots), start=1):
-                turn = self._claimant.reboot(
-                    cluster,
-                    plan.reboots[cluster],
-                    batch.book,
-                    seconds_left=batch.seconds_left,
-                    may_call=batch.may_call,
-                    is_last=place == len(clusters),
+        run = self._run(seconds_left)
+        resolved = self._resolve(run, messages)
+        self._answer_late(run, resolved.late)
+        for cluster, groups, cases in self._load(run, resolved.cases):
+            self._remediate(run, cluster, groups, cases)
+        run.loose += map(self._of_stray, resolved.strays)
+        self._answer_loose(run)
+        self._announce(run)
+        return self._finish(run, messages)
+
+    def _resolve(self, run: _Run, messages: Sequence[Message]) -> Resolved:
+        """Read messages into cases. One of which reading raises comes again, and leaves the others as they are."""
+        try:
+            return run.lookups.resolve(messages)
+        except Exception as fault:  # noqa: BLE001  a fault of ours about one message must not become its neighbours'
+            if len(messages) > 1:
+                parts = [self._resolve(run, [message]) for message in messages]
+                return Resolved(
+                    cases=[case for part in parts for case in part.cases],
+                    strays=[stray for part in parts for stray in part.strays],
+                    late=[late for part in parts for late in part.late],
                 )
-                batch.results += turn.results
-                batch.sent |= turn.sent
-                batch.nodes_per_call += [(cluster, nodes) for nodes in turn.nodes_per_call]
-                cases += turn.unclaimed
-            if not cases:
-                return
-            self._sleep(random.uniform(0, 0.05 * 2 ** min(tried, 5)))  # noqa: S311  jitter, not cryptography
-            cases = self._resume(self._load(cases, batch), batch)
-            situation = replace(
-                situation, now=self._clock(), planned=set(), refused=_without(situation.refused, doubtful)
+            self._to.telemetry.error(f"reading message {messages[0].id} raised {type(fault).__name__}: {fault}")
+            return Resolved(late=[Late(nobody(messages[0]), Failure(type(fault).__name__, str(fault)))])
+
+    def sweep(self, sent: datetime, *, seconds_left: Callable[[], float]) -> None:
+        """Carry on with what is due: entries to send, leases that ended, judgements, looks after a reboot.
+
+        Never raises: what went wrong is logged, and the next sweep finds it again.
+        """
+        if self._now() - sent > _OLDEST_SWEEP:
+            return
+        try:
+            self._sweep(self._run(seconds_left))
+        except Exception as fault:  # noqa: BLE001  a sweep that raised would be a second alarm for what is logged
+            self._to.telemetry.error(f"the sweep stopped: {type(fault).__name__}: {fault}")
+
+    def _sweep(self, run: _Run) -> None:
+        now = self._now()
+        due = self._due(run, now)
+        lag = max(((now - record.due).total_seconds() for record in due if record.due), default=0.0)
+        unsent = [entry.at for record in due for entry in record.outbox if entry.unsent]
+        for of_kind in _by_kind(due, now):
+            for cluster in _shuffled({record.key.cluster for record in of_kind}):
+                records = [record for record in of_kind if record.key.cluster == cluster]
+                if run.may_call():
+                    self._carry_on(run, cluster, records)
+            self._announce(run)
+        self._to.telemetry.sweep(lag=lag, oldest_unsent=(now - min(unsent, default=now)).total_seconds())
+        self._finish(run, ())
+
+    def _run(self, seconds_left: Callable[[], float]) -> _Run:
+        def may_call() -> bool:
+            return seconds_left() > RESERVE
+
+        def may_resolve() -> bool:
+            return seconds_left() > _RESOLVE_RESERVE
+
+        lookups = Lookups(self._to.edges, self._settings, self._home, may_call=may_call, may_resolve=may_resolve)
+        return _Run(seconds_left, lookups)
+
+    def _now(self) -> datetime:
+        """Return the time to the millisecond, as the ledger keeps it."""
+        now = self._clock()
+        return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+    def _finish(self, run: _Run, messages: Sequence[Message]) -> Handling:
+        back = [message for message in messages if message.id in run.handed_back and not message.direct]
+        trouble = self._to.intake.come_again(back) if back else None
+        self._to.telemetry.record(
+            run.results,
+            run.changes,
+            nodes_per_call=run.nodes_per_call,
+            handed_back=run.handed_back,
+            now=self._now(),
+            trouble=trouble,
+        )
+        self._on_effect(Effect.ACKNOWLEDGE)
+        return Handling(tuple(run.results), run.handed_back)
+
+    # -- load
+
+    def _load(
+        self, run: _Run, cases: Sequence[Case]
+    ) -> Iterator[tuple[str, list[Group], Mapping[NodeKey, Sequence[Case]]]]:
+        """Load what the ledger knows of the cases' nodes; yields each cluster with its nodes and their cases.
+
+        The clusters are in no order: invocations that came to the same ones at once do not meet at each of them.
+        """
+        try:
+            run.book = self._to.ledger.load({case.key for case in cases}, {case.key.cluster for case in cases})
+            groups = self._groups(run, cases)
+            others = {key for group in groups for key in group[1:]}
+            if others:
+                run.book = run.book.updated(*self._to.ledger.load(others, ()).nodes.values())
+        except LookupFailedError as error:
+            self._answer_late(run, [Late(case, _failure(error.error)) for case in cases])
+            return
+        for cluster in _shuffled({group[0].cluster for group in groups}):
+            of_cluster = {group: found for group, found in groups.items() if group[0].cluster == cluster}
+            yield cluster, list(of_cluster), {group[0]: found for group, found in of_cluster.items()}
+
+    def _groups(self, run: _Run, cases: Sequence[Case]) -> dict[Group, list[Case]]:
+        """Return the cases by the keys of their nodes."""
+        groups = run.lookups.groups(cases, run.book)
+        first = {other: group[0] for group in groups.values() for other in group[1:]}
+        found: dict[NodeKey, list[Case]] = {}
+        for case in cases:
+            found.setdefault(first.get(case.key, case.key), []).append(case)
+        return {groups.get(key, (key,)): of_node for key, of_node in found.items()}
+
+    def _due(self, run: _Run, now: datetime) -> list[NodeRecord]:
+        """Return the records that are due. The index only names candidates: each is read again, consistently."""
+        candidates: list[str] = []
+        for shard in range(SHARDS):
+            try:
+                candidates += [each.pk for each in self._to.ledger.due(shard, now)]
+            except LookupFailedError as error:
+                self._to.telemetry.error(f"shard {shard} of the index could not be read: {error}")
+        due: list[NodeRecord] = []
+        for part in _parts(_shuffled(candidates), _NODES_PER_READ):
+            if run.may_call():
+                book = self._to.ledger.load_raw(part)
+                due += book.nodes.values()
+                for name, why in book.unreadable.items():
+                    self._to.telemetry.error(f"an item of the ledger cannot be read: {why}", item=str(name))
+        return [record for record in due if record.due and record.due <= now]
+
+    def _carry_on(self, run: _Run, cluster: str, records: Sequence[NodeRecord]) -> None:
+        groups = [run.lookups.group_of_record(record) for record in records]
+        others = {group[0] for group in groups if len(group) > 1}
+        try:
+            loaded = self._to.ledger.load(others, [cluster])
+        except LookupFailedError as error:
+            self._to.telemetry.error(f"the ledger could not be read: {error}", cluster=cluster)
+            return
+        run.book = run.book.updated(*records, *loaded.nodes.values(), *loaded.budgets.values())
+        self._remediate(run, cluster, list(dict.fromkeys(groups)), {})
+
+    # -- decide, save, call, record, save
+
+    def _remediate(
+        self, run: _Run, cluster: str, groups: Sequence[Group], cases: Mapping[NodeKey, Sequence[Case]]
+    ) -> None:
+        """Decide about nodes of one cluster, oldest complaint first, in parts that are written together.
+
+        Nodes that cannot be rebooted now, such as those just rebooted, go with the last part: one write less.
+        """
+        now, needs = self._now(), {}
+        for group in groups:
+            record = self._main(run, group)
+            needs[group[0]] = (record, needs_of(record, cases.get(group[0], ()), self._settings, now))
+        try:
+            facts = run.lookups.facts(cluster, needs, run.book.budget(cluster))
+        except Exception as fault:  # noqa: BLE001  a fault of ours about one cluster must not become another's
+            self._to.telemetry.error(f"a look-up raised {type(fault).__name__}: {fault}", cluster=cluster)
+            facts = Facts(mode=Missing(type(fault).__name__, str(fault)))
+        oldest_first = sorted(groups, key=lambda group: _oldest(run.book, group, cases))
+        judged = [group for group in oldest_first if needs[group[0]][1].judged]
+        others = [group for group in oldest_first if not needs[group[0]][1].judged]
+        *parts, last = [*_parts(judged, _NODES_PER_WRITE)] or [[]]
+        for part in (*parts, [*last, *others]):
+            if cases or run.may_call():  # nodes that nobody reported stay due, and the next sweep finds them
+                self._remediate_part(run, cluster, part, cases, facts)
+
+    def _main(self, run: _Run, group: Group) -> NodeRecord:
+        """Return the record that says most of a node: under its key, or under the one it had before."""
+        records = [run.book.node(key) for key in group]
+        return next((record for record in records if record.incident), records[0])
+
+    def _remediate_part(
+        self,
+        run: _Run,
+        cluster: str,
+        groups: Sequence[Group],
+        cases: Mapping[NodeKey, Sequence[Case]],
+        facts: Facts,
+    ) -> None:
+        def plan(book: Book, part: Sequence[Group]) -> Plan:
+            return decide(book, part, cases, self._scene(run, facts))
+
+        self._on_effect(Effect.SAVE)
+        try:
+            done = self._transact(run, cluster, groups, plan)
+        except Exception as fault:  # noqa: BLE001  a fault of ours about one node must not become its neighbours'
+            if len(groups) > 1:
+                for group in groups:
+                    self._remediate_part(run, cluster, [group], cases, facts)
+            else:
+                self._set_aside(run, groups[0], cases.get(groups[0][0], ()), fault)
+            return
+        for key, error in done.failed.items():
+            late = [Late(case, _failure(error)) for case in cases.get(key, ())]
+            self._answer_late(run, late, final=not error.passing)
+        claims = [claim for each in done.plans for claim in each.claims]
+        if claims:
+            self._reboot(run, cluster, claims, facts)
+
+    def _transact(
+        self, run: _Run, cluster: str, groups: Sequence[Group], plan: Callable[[Book, Sequence[Group]], Plan]
+    ) -> Transacted[Plan]:
+        done = transact(
+            self._to.ledger,
+            nodes=groups,
+            cluster=cluster,
+            book=run.book,
+            decide=plan,
+            clock=self._now,
+            sleep=self._sleep,
+            may_start=run.may_send,
+        )
+        run.book = done.book
+        for each in done.plans:
+            run.take(each)
+            self._answer_late(run, [Late(back.case, Failure(back.code, back.reason)) for back in each.handed_back])
+        return done
+
+    def _scene(self, run: _Run, facts: Facts) -> Scene:
+        """Return the circumstances of a decision now. Without time for a call, nothing is judged."""
+        now = self._now()
+        lease = now + timedelta(seconds=max(run.seconds_left(), 0)) + _LEASE_MARGIN
+        return Scene(self._settings, now, lease, facts if run.may_call() else Facts())
+
+    def _set_aside(self, run: _Run, group: Group, cases: Sequence[Case], error: Exception) -> None:
+        """Keep a fault of ours to the node that it concerns: its messages come again, the sweep puts it off."""
+        self._to.telemetry.error(f"a decision raised {type(error).__name__}: {error}", cluster=group[0].cluster)
+        self._answer_late(run, [Late(case, Failure(type(error).__name__, str(error))) for case in cases])
+        if not cases:
+
+            def plan(book: Book, part: Sequence[Group]) -> Plan:
+                return Plan(records=(put_off(book.node(part[0][-1]), self._scene(run, Facts())),))
+
+            self._transact(run, group[0].cluster, [group], plan)
+
+    def _reboot(self, run: _Run, cluster: str, claims: Sequence[Claim], facts: Facts) -> None:
+        """Reboot claimed nodes and write the answers down."""
+        self._on_effect(Effect.CALL)
+        called = self._to.edges.hyperpod.reboot(cluster, [claim.node for claim in claims], may_call=run.may_call)
+        run.nodes_per_call += [(cluster, nodes) for nodes in called.nodes_per_call]
+        jitter = self._jitter()
+        strangers = {answer.node for answer in called.answers} - {claim.node for claim in claims}
+
+        def plan(book: Book, part: Sequence[Group]) -> Plan:
+            keys = {group[0] for group in part}
+            of_part = [claim for claim in claims if claim.key in keys]
+            # Failures of nodes that nobody asked for go with the first claim, however the claims are cut.
+            others = {claim.node for claim in claims if claim.key not in keys}
+            others |= strangers if claims[0].key not in keys else set()
+            answers = [answer for answer in called.answers if answer.node not in others]
+            return record_answers(book, of_part, answers, self._scene(run, facts), jitter=jitter)
+
+        self._on_effect(Effect.RECORD)
+        before = run.book
+        done = self._transact(run, cluster, [(claim.key,) for claim in claims], plan)
+        if done.failed:
+            lost = [(key,) for key in done.failed]
+            self._to.telemetry.unrecorded(cluster, called.answers)
+            self._announce_unkept(run, plan(before, lost))
+
+    def _announce_unkept(self, run: _Run, plan: Plan) -> None:
+        """Announce an answer that cannot be saved from memory. The ledger's incident goes on, as if it were unknown."""
+        run.results += plan.results
+        records = [record for record in plan.records if isinstance(record, NodeRecord)]
+        for entry in (entry for record in records for entry in record.outbox if entry.id in plan.fresh):
+            self._keep(run, entry, None)
+
+    # -- reports without a node's record
+
+    def _answer_late(self, run: _Run, late: Iterable[Late], *, final: bool = False) -> None:
+        """Hand messages back; at the last permitted receive, or after a final no, report what is known as failed."""
+        for case, failure in late:
+            message, report = case.message, case.report
+            if not final and (message.direct or message.receives < MAX_RECEIVES):
+                run.hand_back(message, failure.code, failure.message)
+            elif report.healthy or report.muted:
+                outcome = Outcome.CLEARED if report.healthy else Outcome.DEFERRED
+                run.results.append(result_of(case, outcome, failure.message, failure.code))
+            else:
+                result = result_of(case, Outcome.FAILED, failure.message, failure.code)
+                named = report.node.id and case.key.cluster
+                entry = entry_of(case, failure, self._now()) if named else self._entry_of_stray(result, report.alarm)
+                run.loose.append(_Loose(result, entry))
+
+    def _of_stray(self, stray: Stray) -> _Loose:
+        message, reading = stray
+        outcome, code = reading.outcome, reading.code
+        result = Result(message, reading.trigger, outcome, reading.reason, code, reading.cluster, reading.node)
+        return _Loose(result, self._entry_of_stray(result, reading.alarm) if outcome in _TOLD else None)
+
+    def _entry_of_stray(self, result: Result, alarm: Alarm | None) -> Entry:
+        """Return what is said of an event that names no node or no cluster."""
+        return Entry(
+            id=derived_id(result.message.id, result.trigger.event_id, result.outcome, result.code, result.reason),
+            incident=None,
+            outcome=result.outcome,
+            cluster=result.cluster,
+            node=None,
+            code=result.code,
+            message=result.reason,
+            trigger=result.trigger,
+            at=self._now(),
+            due=self._now(),
+            letter=True,
+            topic=True,
+            alarm=alarm,
+            delay=REDRIVEN_DELAY if result.message.redriven else 0,
+        )
+
+    def _answer_loose(self, run: _Run) -> None:
+        """Answer reports that have no node's record; a small record of their own keeps what is to be said of them.
+
+        What names no node goes to the dead-letter queue first, as it came: a body is not kept. Without that letter its
+        message comes again; after its last receive the queue itself moves it there.
+        """
+        missed = self._send_raw(run)
+        for result, entry in run.loose:
+            message = result.message
+            if why := entry and not entry.node and missed.get(message.id):
+                run.hand_back(message, "LetterNotSent", why)
+                if message.direct or message.receives < MAX_RECEIVES:
+                    continue
+            if entry:
+                self._keep(run, entry if entry.node else replace(entry, letter=False), result)
+            else:
+                run.results.append(result)
+
+    def _send_raw(self, run: _Run) -> Mapping[str, str]:
+        """Send one letter for each message that goes in as it came; returns why some were not sent, by message."""
+        letters = {
+            result.message.id: raw_letter(
+                result.message.body,
+                cluster=entry.cluster,
+                code=entry.code or codes.UNREADABLE,
+                kind=entry.outcome,
+                delay=entry.delay,
             )
-        busy = "other invocations kept writing the same cluster's budget"
-        batch.results += [TryAgain(case, codes.LEDGER_BUSY, busy) for case in cases]
+            for result, entry in reversed(run.loose)
+            if entry and not entry.node
+        }
+        if not letters:
+            return {}
+        if not run.may_send():
+            return dict.fromkeys(letters, "there was no time left")
+        self._on_effect(Effect.LETTERS)
+        missed, ids = self._to.letters.send(list(letters.values()), may_call=run.may_send), list(letters)
+        return {ids[place]: why for place, why in missed.items()}
 
-    def _end(self, batch: _Batch) -> None:
-        """Write down how watched nodes ended, before anybody is told."""
-        self._on_step(Step.END)
-        endings = [result for result in batch.results if isinstance(result, Ending) and result.case.key]
-        cleared = [ending.case for ending in endings if ending.outcome is Outcome.CLEARED]
-        batch.results = self._watcher.end(batch.results, cleared, batch.book, batch.followed)
+    def _keep(self, run: _Run, entry: Entry, result: Result | None) -> None:
+        """Keep an entry in a record of its own, so that it is sent sooner or later; else it is sent from memory."""
+        entry = replace(entry, due=self._now() + timedelta(seconds=max(run.seconds_left(), 0)) + _LEASE_MARGIN)
 
-    def _sort_out(self, batch: _Batch) -> Handling:
-        """What is over, with the failed tries that are made again among it; and what is handed back."""
-        handling = sort_out(batch.results)
-        endings = tuple(self._watcher.retried(ending, batch.book) for ending in handling.endings)
-        return replace(handling, endings=endings)
+        def plan(book: Book, part: Sequence[Group]) -> Plan:
+            record = book.node(part[0][0])
+            if record.version:
+                return Plan()  # an earlier delivery has kept it
+            return Plan(records=(replace(record, outbox=(entry,)),), fresh=frozenset({entry.id}))
 
-    def _report(self, handling: Handling) -> Handling:
-        """The dead-letter queue first, then the topic; what did not arrive in both comes again with its message."""
-        news = [ending for ending in handling.endings if not ending.told]
-        self._on_step(Step.DEAD_LETTER)
-        missed = self._reporter.send_letters(news)
-        self._on_step(Step.PUBLISH)
-        missed |= self._reporter.publish([ending for ending in news if ending not in missed])
-        return handling.without({ending.case.message.id: why for ending, why in missed.items()})
+        done = self._transact(run, "", [(NodeKey("", entry.id),)], plan)
+        if done.failed:
+            run.unkept.append((entry, result))
+        elif result:
+            run.results.append(result)
 
-    def _send_on(self, handling: Handling, situation: Situation, batch: _Batch) -> Handling:
-        """The checks that are not sent yet, and only then a note in the ledger; else the message comes again."""
-        self._on_step(Step.SEND_ON)
-        sent, late = self._watcher.send_on(handling.endings, batch.book, batch.sent)
-        self._on_step(Step.SETTLE)
-        return self._settler.settle(handling.without(late), situation, sent)
+    # -- announce, mark sent
+
+    def _announce(self, run: _Run) -> None:
+        """Send what is new: letters first, then on the topic what has its letter; then write down what was sent."""
+        kept = [
+            (record.key, entry)
+            for record in run.book.nodes.values()
+            for entry in record.outbox
+            if entry.id in run.fresh
+        ]
+        entries = [entry for _, entry in kept] + [entry for entry, _ in run.unkept]
+        if not entries:
+            return
+        sent = self._send(run, entries) if run.may_send() else {entry.id: entry for entry in entries}
+        for entry, result in run.unkept:
+            if result and sent[entry.id].unsent:
+                run.answer_later(result, "its notice could be neither kept nor sent")
+            elif result:
+                run.results.append(result)
+        run.fresh.clear()
+        run.unkept.clear()
+        self._mark_sent(run, kept, sent)
+
+    def _send(self, run: _Run, entries: Sequence[Entry]) -> dict[str, Entry]:
+        """Send entries; returns each as it is now, with what of it is still unsent."""
+        now, state = self._now(), {entry.id: entry for entry in entries}
+        letters = [entry for entry in entries if entry.letter]
+        if letters:
+            self._on_effect(Effect.LETTERS)
+            bodies = [letter(entry, now=now, home=self._home) for entry in letters]
+            missed = self._to.letters.send(bodies, may_call=run.may_send)
+            for place, entry in enumerate(letters):
+                if place not in missed:
+                    state[entry.id] = replace(entry, letter=False)
+            self._log_missed("letters", missed)
+        notices = [entry for entry in state.values() if entry.topic and not entry.letter]
+        frame = Frame(now, self._home, self._redrive)
+        parts = notify(notices, frame)
+        if parts:
+            self._on_effect(Effect.NOTICES)
+            missed = self._to.topic.publish([each for each, _ in parts], may_call=run.may_send)
+            for place, (_, told) in enumerate(parts):
+                if place not in missed:
+                    state |= {entry.id: replace(state[entry.id], topic=False) for entry in told}
+            self._log_missed("notices", missed)
+        return state
+
+    def _log_missed(self, what: str, missed: Mapping[int, str]) -> None:
+        if missed:
+            self._to.telemetry.error(
+                f"{len(missed)} {what} could not be sent; the sweep tries again", why=next(iter(missed.values()))
+            )
+
+    def _mark_sent(self, run: _Run, kept: Sequence[tuple[NodeKey, Entry]], sent: Mapping[str, Entry]) -> None:
+        by_key: dict[NodeKey, dict[str, Entry]] = {}
+        for key, entry in kept:
+            by_key.setdefault(key, {})[entry.id] = sent[entry.id]
+
+        def plan(book: Book, part: Sequence[Group]) -> Plan:
+            return record_sent(book, by_key, self._scene(run, Facts()), [group[0] for group in part])
+
+        if by_key:
+            self._on_effect(Effect.MARK_SENT)
+        for cluster in sorted({key.cluster for key in by_key}):
+            keys = [(key,) for key in by_key if key.cluster == cluster]
+            for part in _parts(keys, _NODES_PER_WRITE):
+                self._transact(run, cluster, part, plan)
 
 
-def _shuffled(clusters: Iterable[str]) -> list[str]:
-    """In no order: invocations that came to the same clusters at the same time do not meet at each of them."""
-    return sorted(clusters, key=lambda _: random.random())  # noqa: S311  no cryptography
+_TOLD = (Outcome.REFUSED, Outcome.FAILED, Outcome.UNREADABLE)
 
 
-def _without(refused: set[tuple[NodeKey, str]], doubtful: Sequence[Ending]) -> set[tuple[NodeKey, str]]:
-    return refused - {(_key(ending.case), ending.code or "") for ending in doubtful}
+def _failure(error: CallError) -> Failure:
+    return Failure(error.code, error.message)
 
 
-def _answer(ask: Callable[[], Answer]) -> Answer | LookupFailedError:
-    try:
-        return ask()
-    except LookupFailedError as error:
-        return error
+def _shuffled(items: Iterable[Item]) -> list[Item]:
+    return sorted(items, key=lambda _: random.random())  # noqa: S311  no cryptography
 
 
-def _note(cases: Iterable[Case], book: Book) -> None:
-    """Let the records know of the reports, so that each is judged knowing of all."""
-    for case in cases:
-        if isinstance(case.reading, Report) and case.check is None:
-            book.note(with_report(book.node(_key(case)), case.reading))
+def _parts(items: Sequence[Item], most: int) -> Iterator[Sequence[Item]]:
+    return (items[start : start + most] for start in range(0, len(items), most))
 
 
-def _key(case: Case) -> NodeKey:
-    assert case.key  # noqa: S101  settled cases, which have none, are over
-    return case.key
+def _oldest(book: Book, group: Group, cases: Mapping[NodeKey, Sequence[Case]]) -> float:
+    times = [case.report.trigger.time for case in cases.get(group[0], ()) if not case.report.healthy]
+    times += [record.incident.opened_at for key in group if (record := book.node(key)).incident]
+    return min(times).timestamp() if times else float("inf")
 
 
-def sort_out(results: Sequence[Ending | TryAgain]) -> Handling:
-    """Decide by message: one that is to be tried again goes back whole, unless that would reboot a node again.
-
-    A message with a node that was, or may have been, rebooted stays; so does one at its last permitted receive. What
-    is open in these fails with the code that kept it open.
-    """
-    by_message: dict[str, list[Ending | TryAgain]] = {}
-    for result in results:
-        by_message.setdefault(result.case.message.id, []).append(result)
-    endings: list[Ending] = []
-    handed_back: dict[str, str] = {}
-    for message_id, parts in by_message.items():
-        waiting = [part for part in parts if isinstance(part, TryAgain)]
-        if waiting and not _must_end(parts):
-            handed_back[message_id] = f"{waiting[0].code}: {waiting[0].reason}"
-            continue
-        endings += [part if isinstance(part, Ending) else give_up(part.case, part.code, part.reason) for part in parts]
-    return Handling(tuple(endings), handed_back)
-
-
-def _must_end(parts: Sequence[Ending | TryAgain]) -> bool:
-    if parts[0].case.message.receives >= MAX_RECEIVES:
-        return True
-    if any(part.code == codes.IN_PROGRESS for part in parts):
-        return False
-    return any(
-        isinstance(part, Ending) and (part.outcome is Outcome.REBOOTED or part.code == codes.OUTCOME_UNKNOWN)
-        for part in parts
-    )
+def _by_kind(records: Sequence[NodeRecord], now: datetime) -> list[list[NodeRecord]]:
+    """Return due records by what is due: entries to send, leases that ended, judgements, looks after a reboot."""
+    kinds: list[list[NodeRecord]] = [[], [], [], []]
+    for record in records:
+        incident = record.incident
+        if any(entry.unsent and entry.due <= now for entry in record.outbox) or incident is None:
+            kinds[0].append(record)
+        elif incident.state is State.CLAIMED:
+            kinds[1].append(record)
+        elif incident.state in (State.OPEN, State.RETRYING):
+            kinds[2].append(record)
+        else:
+            kinds[3].append(record)
+    return kinds

@@ -1,25 +1,29 @@
-"""What an operator can set, once, for the stack and the function: context `remediation` in cdk.json.
+"""Defines the settings and the constants that the stack and the function share.
 
-A setting is one line in `Settings`: its default as an operator would write it, what it takes, what it is for.
+An operator sets them in the context `remediation` in cdk.json. Each setting is one line in `Settings`: its default as
+written in cdk.json, the values that it takes, and its purpose.
 """
 
+import difflib
 import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
-from math import ceil
-from typing import Any, Generic, NamedTuple, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 MAX_RECEIVES = 5
 FUNCTION_TIMEOUT = timedelta(seconds=60)
+# It uses a tenth. More memory gives more CPU: with 512 MB, a sweep over 10,000 nodes does not end in its time.
+FUNCTION_MEMORY_MB = 1_024
 METRICS_NAMESPACE = "HyperPodNodeRemediation"
-# After how long without a write the ledger forgets an item by itself.
+# The longest window of a limit: the ledger keeps the reboots of a node and of a cluster at least as long.
 LEDGER_RETENTION = timedelta(hours=168)
-# A check is a message that this system sends to itself: Lambda stops a chain of these after about 16 rounds, and SQS
-# delays a message by at most 15 minutes.
-MOST_ROUNDS = 10
-LONGEST_DELAY = timedelta(minutes=15)
+# The sweep: the event that the stack's schedule sends to the function, and the index that the function then reads.
+SWEEP_SOURCE = "hyperpod.node-remediation"
+SWEEP_DETAIL_TYPE = "HyperPod Node Remediation Sweep"
+INDEX_NAME = "due"
+SHARDS = 8
 MODES = ("active", "observe", "paused")
 ENVIRONMENT_VARIABLE = "REMEDIATION_SETTINGS"
 
@@ -31,15 +35,16 @@ Parse = Callable[[object], T]
 
 
 class SettingsError(ValueError):
-    """A setting is unknown or has a value it does not take; one line that a person can act on."""
+    """Reports, in one line, a setting that is unknown or has a value that it does not take."""
 
     def __init__(self, key: str, problem: str) -> None:
         name = f"remediation.{key}" if key else "remediation"
         super().__init__(" ".join(f"{name}: {problem}".split()))
 
 
-class ClusterTag(NamedTuple):
-    """The tag that a cluster must carry before IAM lets the function touch it."""
+@dataclass(frozen=True, slots=True)
+class ClusterTag:
+    """Names the tag that a cluster must have before IAM lets the function reboot its nodes."""
 
     key: str
     value: str
@@ -47,7 +52,7 @@ class ClusterTag(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[T]):
-    """How one kind of value is read (ValueError if it cannot be), described, and written so that it reads the same."""
+    """Parses a kind of value (ValueError if it is wrong), describes it, and writes it so that it parses to the same."""
 
     parse: Parse[T]
     takes: str
@@ -66,7 +71,7 @@ def _text(pattern: str) -> Parse[str]:
 def _list_of(parse_item: Parse[str], takes: str, *, least: int = 0) -> Kind[tuple[str, ...]]:
     def items(value: object) -> list[object]:
         if isinstance(value, str):
-            # `-c remediation.KEY=VALUE` can only give text.
+            # `-c remediation.KEY=VALUE` gives text only.
             value = json.loads(value) if value.startswith("[") else [part.strip() for part in value.split(",") if value]
         if isinstance(value, list | tuple):
             return list(value)
@@ -137,7 +142,7 @@ def _read_duration(value: object) -> timedelta:
 
 
 def in_words(value: timedelta) -> str:
-    """In the largest unit that divides it and takes more than one of it: "60m", not "3600s" and not "1h"."""
+    """Write a duration in the largest unit that divides it more than once: "60m", not "3600s" and not "1h"."""
     seconds = value // timedelta(seconds=1)
     for unit, size in (("h", 3600), ("m", 60)):
         if seconds > size and seconds % size == 0:
@@ -161,7 +166,7 @@ def _read_tag(value: object) -> ClusterTag:
 _NAME = r"(?=.{1,63}$)[A-Za-z0-9](-*[A-Za-z0-9])*"
 _PATTERNS = _list_of(_text(r"[A-Za-z0-9*-]{1,63}"), 'HyperPod cluster names, "*" standing for any part', least=1)
 _CLUSTER = _optional(Kind(_text(_NAME), "a HyperPod cluster name"))
-# A prefix becomes part of ARN patterns in IAM, where these characters would mean more than themselves.
+# A prefix becomes part of ARN patterns in IAM, where these characters have a special meaning.
 _PREFIXES = _list_of(_text(r"[^*?$\x00-\x1f]{1,255}"), "beginnings of alarm names, without *, ? or $")
 # Alarms cannot publish to FIFO topics, whose names end in .fifo.
 _TOPICS = _list_of(
@@ -169,15 +174,14 @@ _TOPICS = _list_of(
 )
 _EMAILS = _list_of(_text(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+"), "e-mail addresses")
 _GROUPS = _list_of(_text(r"[A-Za-z0-9*-]{1,63}"), 'instance group names, "*" standing for any part')
-# A longer window would be cut short by what the ledger forgets.
 _WINDOW = _duration("1s", in_words(LEDGER_RETENTION))
-_CHECKED = _duration("1s", in_words(MOST_ROUNDS * LONGEST_DELAY))
+_UP_TO_A_DAY = _duration("1s", "24h")
 _FLAG = Kind(_true_or_false, "true or false")
 _TAG = _optional(Kind(_read_tag, 'a tag as "key=value"', lambda tag: f"{tag.key}={tag.value}"))
 
 
 def _setting(default: object, kind: Kind[T], purpose: str) -> T:
-    """A field of Settings; typed as its value, so that the annotation beside it is checked against its kind."""
+    """Make a field of Settings. Its type is the value's, so that mypy checks the field's annotation."""
     metadata = {"kind": kind, "default": default, "purpose": purpose}
     value: T = field(default=kind.parse(default), metadata=metadata)
     return value
@@ -185,78 +189,69 @@ def _setting(default: object, kind: Kind[T], purpose: str) -> T:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings, valid by themselves and together. Raises SettingsError where they contradict each other."""
+    """Holds all settings. Raises SettingsError if two of them contradict each other."""
 
-    # RUF009 fears defaults shared between instances; these are all immutable.
+    # RUF009 warns of defaults shared between instances; all of these are immutable.
 
     clusters: tuple[str, ...] = _setting(["*"], _PATTERNS, "clusters whose nodes may be rebooted")
     default_cluster: str | None = _setting(None, _CLUSTER, "the cluster of reports that name none")
     alarm_name_prefixes: tuple[str, ...] = _setting(["hyperpod-"], _PREFIXES, "alarms that report nodes; []: no alarms")
-    alarm_topic_arns: tuple[str, ...] = _setting([], _TOPICS, "topics that may feed alarms into the intake queue")
-    batch_size: int = _setting(100, _whole(1, 10_000), "most reports that one invocation takes")
+    alarm_topic_arns: tuple[str, ...] = _setting([], _TOPICS, "topics that may send alarms to the intake queue")
+    batch_size: int = _setting(100, _whole(1, 10_000), "most messages in one invocation")
     batch_window: timedelta = _setting("5s", _duration("0s", "300s"), "longest wait for a batch to fill")  # noqa: RUF009
-    max_concurrency: int = _setting(5, _whole(2, 1_000), "most invocations that read the queue at once")
-    notification_emails: tuple[str, ...] = _setting([], _EMAILS, "people who are mailed what failed")
-    notify_rebooted: bool = _setting(False, _FLAG, "whether reboots that went well are notified too")
-    cluster_tag: ClusterTag | None = _setting(None, _TAG, "only clusters so tagged, by IAM")  # noqa: RUF009
+    max_concurrency: int = _setting(5, _whole(2, 1_000), "most invocations that read the queue at the same time")
+    notification_emails: tuple[str, ...] = _setting([], _EMAILS, "e-mail addresses subscribed to the failure topic")
+    notify_rebooted: bool = _setting(False, _FLAG, "whether successful reboots are notified too")
+    cluster_tag: ClusterTag | None = _setting(None, _TAG, "a tag that IAM requires of each cluster")  # noqa: RUF009
     log_retention_days: int = _setting(90, _one_of(LOG_RETENTION_DAYS), "how long the function's logs are kept")
-    mode: str = _setting("active", _word(*MODES), "the mode where the mode parameter does not exist")
-    cooldown: timedelta = _setting("30m", _duration("1s", "24h"), "the least time between two reboots of a node")  # noqa: RUF009
+    mode: str = _setting("active", _word(*MODES), "the mode if the mode parameter does not exist")
+    cooldown: timedelta = _setting("30m", _UP_TO_A_DAY, "the least time between two reboots of a node")  # noqa: RUF009
     max_reboots_per_node: int = _setting(2, _whole(1, 100), "most reboots of a node in max_reboots_window")
     max_reboots_window: timedelta = _setting("24h", _WINDOW, "the window of max_reboots_per_node")  # noqa: RUF009
-    budget_percent: int = _setting(20, _whole(1, 100), "most of a cluster's nodes, in percent, in budget_window")
+    budget_percent: int = _setting(
+        20, _whole(1, 100), "most reboots in budget_window, in percent of the cluster's nodes"
+    )
     budget_min_nodes: int = _setting(2, _whole(1, 1_000), "reboots in budget_window that even a small cluster gets")
     budget_window: timedelta = _setting("60m", _WINDOW, "the window of budget_percent")  # noqa: RUF009
-    max_report_age: timedelta = _setting("60m", _duration("1m", "24h"), "longest wait of a report before it is stale")  # noqa: RUF009
-    on_replacement_advised: str = _setting("refuse", _word("refuse", "reboot"), "when HyperPod advises replacement")
+    max_report_age: timedelta = _setting("60m", _duration("1m", "24h"), "when a report in the queue is stale")  # noqa: RUF009
+    on_replacement_advised: str = _setting("refuse", _word("refuse", "reboot"), "if HyperPod advises a replacement")
     protected_instance_groups: tuple[str, ...] = _setting(
         ["*controller*", "*head*", "*login*"], _GROUPS, "instance groups whose nodes are never rebooted"
     )
-
-    verify_after: timedelta = _setting("15m", _CHECKED, "how long after a reboot it is first checked")  # noqa: RUF009
-    verify_timeout: timedelta = _setting("45m", _CHECKED, "when a node has not come back")  # noqa: RUF009
-    retry_attempts: int = _setting(0, _whole(0, MOST_ROUNDS - 1), "how often a node that was busy is tried again")
-    retry_delay: timedelta = _setting("2m", _duration("1s", "15m"), "wait before the first of these, then doubling")  # noqa: RUF009
+    verify_after: timedelta = _setting("15m", _UP_TO_A_DAY, "how long after a reboot it is first verified")  # noqa: RUF009
+    verify_timeout: timedelta = _setting("45m", _UP_TO_A_DAY, "when a rebooted node counts as not recovered")  # noqa: RUF009
+    repair_timeout: timedelta = _setting("90m", _UP_TO_A_DAY, "when HyperPod's own repair counts as not recovered")  # noqa: RUF009
+    retry_attempts: int = _setting(0, _whole(0, 9), "retries of a reboot that failed with a retryable code")
+    retry_delay: timedelta = _setting("2m", _duration("1s", "15m"), "wait before the first retry; each further doubles")  # noqa: RUF009
+    full_sdk: bool = _setting(False, _FLAG, "whether the asset ships the whole SDK, as pip installs it")
 
     def __post_init__(self) -> None:
         if self.batch_size > 10 and self.batch_window < timedelta(seconds=1):  # noqa: PLR2004  # Lambda's own limit
             raise SettingsError("batch_window", 'takes at least "1s" when batch_size is over 10')
         if self.default_cluster is not None and not self.allows(self.default_cluster):
-            raise SettingsError("default_cluster", f"takes a cluster that remediation.clusters allows, not {_shown(self.default_cluster)}")  # fmt: skip  # noqa: E501
-        for name, window in (("budget_window", self.budget_window), ("max_reboots_window", self.max_reboots_window)):
-            if self.cooldown > window:
-                most, given = in_words(window), in_words(self.cooldown)
-                raise SettingsError("cooldown", f'takes at most {name}, which is "{most}", not "{given}"')
-        self._check_rounds()
+            raise SettingsError(
+                "default_cluster",
+                f"takes a cluster that remediation.clusters allows, not {_shown(self.default_cluster)}",
+            )
+        self._check_at_most("cooldown", "budget_window")
+        self._check_at_most("cooldown", "max_reboots_window")
+        self._check_at_most("verify_after", "verify_timeout")
 
-    def _check_rounds(self) -> None:
-        """What the rounds of a chain of checks cannot reach is refused here, not found out at night."""
-        after, timeout = in_words(self.verify_after), in_words(self.verify_timeout)
-        if self.verify_after > self.verify_timeout:
-            raise SettingsError("verify_after", f'takes at most verify_timeout, which is "{timeout}", not "{after}"')
-        checks = f"checks come at most {in_words(LONGEST_DELAY)} apart and {MOST_ROUNDS} in a row"
-        if self.rounds_to_verify > MOST_ROUNDS:
-            raise SettingsError("verify_timeout", f'"{timeout}" is too long with verify_after "{after}": {checks}')
-        left = MOST_ROUNDS - self.rounds_to_verify
-        if self.retry_attempts > left:
-            raise SettingsError("retry_attempts", f'takes at most {left} with verify_after "{after}" and verify_timeout "{timeout}", not {self.retry_attempts}: {checks}')  # fmt: skip  # noqa: E501
-
-    @property
-    def rounds_to_verify(self) -> int:
-        """How many checks it takes to see a reboot to its end."""
-        return ceil(self.verify_after / LONGEST_DELAY) + ceil((self.verify_timeout - self.verify_after) / LONGEST_DELAY)
+    def _check_at_most(self, key: str, other: str) -> None:
+        value, most = getattr(self, key), getattr(self, other)
+        if value > most:
+            raise SettingsError(key, f'takes at most {other}, which is "{in_words(most)}", not "{in_words(value)}"')
 
     @classmethod
     def from_context(cls, context: object) -> Self:
-        """From the merged `remediation` context, key to value. Raises SettingsError."""
+        """Parse the merged `remediation` context. Raises SettingsError."""
         if not isinstance(context, Mapping):
             raise SettingsError("", f"takes an object of settings, not {_shown(context)}")
-        kinds = {each.name: each.metadata["kind"] for each in fields(cls)}
-        return cls(**{key: _parsed(str(key), value, kinds) for key, value in context.items()})
+        return cls(**{key: _parsed(str(key), value) for key, value in context.items()})
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
-        """What `to_env` wrote. Raises SettingsError."""
+        """Parse what `to_env` wrote. Raises SettingsError."""
         try:
             context = json.loads(environ[ENVIRONMENT_VARIABLE])
         except (KeyError, ValueError) as error:
@@ -264,7 +259,7 @@ class Settings:
         return cls.from_context(context)
 
     def to_context(self) -> dict[str, object]:
-        """As an operator would write it in cdk.json, every key spelled out."""
+        """Write every setting as an operator writes it in cdk.json."""
         return {each.name: each.metadata["kind"].write(getattr(self, each.name)) for each in fields(self)}
 
     def to_env(self) -> dict[str, str]:
@@ -278,30 +273,37 @@ class Settings:
 
     @property
     def only_cluster(self) -> str | None:
-        """The one cluster that may be meant where nothing names any."""
+        """Return the cluster if exactly one is allowed: a report that names no cluster must mean it."""
         name = self.clusters[0]
         return name if len(self.clusters) == 1 and "*" not in name else None
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Whether the whole name fits a pattern in which only `*` is special."""
+    """Tell whether the whole name fits the pattern, in which only `*` is special."""
     return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name, re.DOTALL) is not None
 
 
-def _parsed(key: str, value: object, kinds: Mapping[str, Kind[Any]]) -> Any:
-    if key not in kinds:
-        raise SettingsError(_short(key), f"no such setting; {_similar(key, kinds)}")
+def suggestion(key: str) -> str:
+    """Name the setting that was probably meant and what it takes, or name all settings if none is similar."""
+    kinds = _kinds()
+    close = difflib.get_close_matches(key.lower(), kinds, n=1)
+    if not close:
+        return f"there are {', '.join(kinds)}"
+    return f"did you mean remediation.{close[0]}, which takes {kinds[close[0]].takes}?"
+
+
+def _kinds() -> Mapping[str, Kind[Any]]:
+    return {each.name: each.metadata["kind"] for each in fields(Settings)}
+
+
+def _parsed(key: str, value: object) -> Any:
+    kind = _kinds().get(key)
+    if kind is None:
+        raise SettingsError(_short(key), f"no such setting; {suggestion(key)}")
     try:
-        return kinds[key].parse(value)
+        return kind.parse(value)
     except (ValueError, KeyError) as error:
-        raise SettingsError(key, f"takes {kinds[key].takes}, not {_shown(value)}") from error
-
-
-def _similar(key: str, known: Mapping[str, object]) -> str:
-    import difflib  # only for this message: the function's cold start does without  # noqa: PLC0415
-
-    close = difflib.get_close_matches(key, known)
-    return f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known)}"
+        raise SettingsError(key, f"takes {kind.takes}, not {_shown(value)}") from error
 
 
 def _shown(value: object) -> str:

@@ -1,34 +1,26 @@
-"""Who is given what: the function's parts, put together once from its environment."""
+"""Gives each part of the function the parts that it needs, once, from the function's environment."""
 
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
-from uuid import uuid4
 
+import boto3
 from aws_lambda_powertools import Logger
 from botocore.config import Config
 
-from node_remediation.alarms import CloudWatchAlarms
-from node_remediation.checks import Checks
-from node_remediation.claims import Claimant
-from node_remediation.cluster import SageMakerClusters
-from node_remediation.deadletter import Origin, Redrive
-from node_remediation.examine import Examiner
-from node_remediation.intake import SqsIntake
-from node_remediation.ledger import DynamoDbLedger
-from node_remediation.mode import ParameterMode
-from node_remediation.reboot import SageMakerRebooter
-from node_remediation.remediate import Remediator
-from node_remediation.report import Destinations, QueueAndTopicReporter
-from node_remediation.resolve import Resolver
-from node_remediation.session import open_session
+from node_remediation.aws.alarms import CloudWatchAlarms
+from node_remediation.aws.hyperpod import SageMakerHyperPod
+from node_remediation.aws.ledger import DynamoDbLedger
+from node_remediation.aws.mode import ParameterMode
+from node_remediation.aws.queues import SqsDeadLetters, SqsIntake
+from node_remediation.aws.telemetry import LogsAndMetrics
+from node_remediation.aws.topic import SnsTopic
+from node_remediation.events.fields import Home
+from node_remediation.lookups import Edges
+from node_remediation.outbox.mail import Redrive
+from node_remediation.remediate import Effect, Remediator, Services
 from node_remediation.settings import Settings
-from node_remediation.steps import OnStep, unwatched
-from node_remediation.telemetry import LogsAndMetrics
-from node_remediation.together import Together, side_by_side
-from node_remediation.watching import Watcher
 
 if TYPE_CHECKING:
     from types_boto3_cloudwatch import CloudWatchClient
@@ -38,108 +30,64 @@ if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
     from types_boto3_ssm import SSMClient
 
-# Sending and publishing are safe to send again: a message more is no harm.
+# Sending, publishing and the ledger's conditional writes are safe to repeat.
 _SAFE = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
-# SageMaker is asked once: a reboot whose answer was lost must not be sent again, and a failed lookup hands back.
+# An item is made of valid attributes; to check each of them again would be a fifth of a large sweep's work.
+_LEDGER = _SAFE.merge(Config(parameter_validation=False))
+# SageMaker is asked once: a reboot whose answer was lost must not be sent again.
 _ONCE = Config(connect_timeout=2, read_timeout=8, retries={"mode": "standard", "total_max_attempts": 1})
 
 
 class Session(Protocol):
-    """What clients come from: botocore's session, or what makes clients like its."""
+    """Makes clients, as boto3.Session does."""
 
-    def create_client(self, service_name: str, *, config: Config) -> Any:
-        """The client of a service, by boto3's name."""
+    def client(self, service_name: str, *, config: Config) -> Any:
+        """Return the client of a service, by boto3's name."""
 
 
 def build(
     environment: Mapping[str, str],
     *,
     session: Session | None = None,
-    together: Together = side_by_side,
-    on_step: OnStep = unwatched,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    sleep: Callable[[float], None] = time.sleep,
+    on_effect: Callable[[Effect], None] = lambda _: None,
 ) -> Remediator:
-    """Wire the function from its environment. Raises KeyError for a missing variable, SettingsError for a bad one."""
+    """Build the loop from the function's environment.
+
+    Raises KeyError for a missing variable, SettingsError for a wrong setting.
+    """
     settings = Settings.from_env(environment)
-    logger = Logger(service="node-remediation")
-    clients: Session = session or open_session(
-        partition=environment["FAILURE_TOPIC_ARN"].split(":")[1], warn=logger.warning
-    )
-    sagemaker: SageMakerClient = clients.create_client("sagemaker", config=_ONCE)
-    dynamodb: DynamoDBClient = clients.create_client("dynamodb", config=_SAFE)
-    ssm: SSMClient = clients.create_client("ssm", config=_SAFE)
-
-    # Most events come from no alarm, most nights nobody is told of anything, and a check is sent while others are
-    # waited for.
-    @cache
-    def cloudwatch() -> "CloudWatchClient":
-        client: CloudWatchClient = clients.create_client("cloudwatch", config=_SAFE)
-        return client
-
-    @cache
-    def sns() -> "SNSClient":
-        client: SNSClient = clients.create_client("sns", config=_SAFE)
-        return client
-
-    @cache
-    def sqs() -> "SQSClient":
-        client: SQSClient = clients.create_client("sqs", config=_SAFE)
-        return client
-
-    ledger = DynamoDbLedger(dynamodb, table=environment["LEDGER_TABLE"])
-    clusters = SageMakerClusters(sagemaker, protected_groups=settings.protected_instance_groups, clock=clock)
-    alarms = CloudWatchAlarms(cloudwatch, clock=clock)
-    intake = SqsIntake(sqs, queue_url=environment["INTAKE_QUEUE_URL"])
-    destinations = _destinations(environment)
-    checks = Checks(intake=intake, origin=destinations.origin, clock=clock, new_id=uuid4)
-    return Remediator(
-        settings=settings,
-        resolver=Resolver(settings=settings, clusters=clusters, alarms=alarms),
-        clusters=clusters,
-        mode=ParameterMode(ssm, name=environment["MODE_PARAMETER"], default=settings.mode, clock=clock),
-        ledger=ledger,
-        claimant=Claimant(
-            settings=settings,
-            ledger=ledger,
-            rebooter=SageMakerRebooter(sagemaker, sleep=time.sleep),
-            checks=checks,
-            together=together,
-            clock=clock,
-            new_id=lambda: uuid4().hex,
-            sleep=time.sleep,
-            on_step=on_step,
-        ),
-        reporter=QueueAndTopicReporter(
-            sqs=sqs,
-            sns=sns,
-            destinations=destinations,
-            notify_rebooted=settings.notify_rebooted,
-            clock=clock,
-            new_id=uuid4,
-        ),
-        watcher=Watcher(
-            settings=settings,
-            examiner=Examiner(clusters=clusters, alarms=alarms),
-            ledger=ledger,
-            checks=checks,
-            clock=clock,
-            sleep=time.sleep,
-        ),
-        intake=intake,
-        telemetry=LogsAndMetrics(logger),
-        together=together,
-        clock=clock,
-        sleep=time.sleep,
-        on_step=on_step,
-    )
-
-
-def _destinations(environment: Mapping[str, str]) -> Destinations:
+    clients: Any = session or boto3.Session()
+    sagemaker: SageMakerClient = clients.client("sagemaker", config=_ONCE)
+    dynamodb: DynamoDBClient = clients.client("dynamodb", config=_LEDGER)
+    cloudwatch: CloudWatchClient = clients.client("cloudwatch", config=_SAFE)
+    ssm: SSMClient = clients.client("ssm", config=_SAFE)
+    sqs: SQSClient = clients.client("sqs", config=_SAFE)
+    sns: SNSClient = clients.client("sns", config=_SAFE)
     topic_arn = environment["FAILURE_TOPIC_ARN"]
     _, _, _, region, account, _ = topic_arn.split(":", 5)
-    return Destinations(
-        dead_letter_url=environment["DEAD_LETTER_QUEUE_URL"],
-        topic_arn=topic_arn,
+    edges = Edges(
+        hyperpod=SageMakerHyperPod(
+            sagemaker, protected_groups=settings.protected_instance_groups, clock=clock, sleep=sleep
+        ),
+        alarms=CloudWatchAlarms(cloudwatch, clock=clock),
+        mode=ParameterMode(ssm, name=environment["MODE_PARAMETER"], default=settings.mode),
+    )
+    services = Services(
+        ledger=DynamoDbLedger(dynamodb, table=environment["LEDGER_TABLE"], settings=settings, sleep=sleep),
+        letters=SqsDeadLetters(sqs, queue_url=environment["DEAD_LETTER_QUEUE_URL"]),
+        topic=SnsTopic(sns, topic_arn=topic_arn),
+        intake=SqsIntake(sqs, queue_url=environment["INTAKE_QUEUE_URL"]),
+        telemetry=LogsAndMetrics(Logger(service="node-remediation")),
+        edges=edges,
+    )
+    return Remediator(
+        settings=settings,
+        services=services,
+        home=Home(account, region),
         redrive=Redrive(environment["DEAD_LETTER_QUEUE_ARN"], environment["INTAKE_QUEUE_ARN"]),
-        origin=Origin(account, region),
+        clock=clock,
+        sleep=sleep,
+        on_effect=on_effect,
     )

@@ -1,1 +1,1 @@
-"""The commands of `python -m local`: an operator's hands on a running local AWS."""
+"""Implements the commands of `python -m local`, which act on a running local AWS."""

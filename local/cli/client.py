@@ -1,4 +1,4 @@
-"""The admin API of a running local AWS, by its address alone."""
+"""Calls the admin API of a running local AWS."""
 
 import http.client
 import json
@@ -11,11 +11,11 @@ _VARIABLE = "AWS_ENDPOINT_URL"
 
 
 class CommandError(Exception):
-    """A command that cannot be carried out; the message is one line for people."""
+    """Reports a command that cannot be carried out; the message is one line for people."""
 
 
 class AdminClient:
-    """JSON over HTTP under /_local/; no credentials, no proxy."""
+    """Sends JSON over HTTP to /_local/, without credentials and without a proxy."""
 
     def __init__(self, endpoint: str) -> None:
         try:
@@ -29,13 +29,13 @@ class AdminClient:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "AdminClient":
-        """The local AWS that AWS_ENDPOINT_URL points at; raises CommandError where it is not set."""
+        """Return a client of the local AWS at AWS_ENDPOINT_URL. Raises CommandError if that is not set."""
         if not env.get(_VARIABLE):
             raise CommandError(f"{_VARIABLE} is not set: run `make local` and copy its export lines into this shell")
         return cls(env[_VARIABLE])
 
     def call(self, method: str, path: str, body: object = None) -> Any:
-        """One request to /_local/PATH; raises CommandError when nobody answers, or with the answer's error."""
+        """Send a request to /_local/PATH. Raises CommandError without an answer, or with the answer's error."""
         connection = http.client.HTTPConnection(*self._address, timeout=_TIMEOUT_SECONDS)
         payload = None if body is None else json.dumps(body)
         try:

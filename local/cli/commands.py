@@ -1,4 +1,4 @@
-"""The commands that talk to a local AWS which is already up. Each returns the lines to print."""
+"""Implements the commands for a local AWS that is up. Each returns the lines to print."""
 
 import json
 from argparse import Namespace
@@ -85,7 +85,7 @@ def play_event(client: AdminClient, arguments: Namespace) -> Iterable[str]:
 
 
 def read_event(file: Path) -> dict[str, Any]:
-    """The PutEvents entry for a file that holds one EventBridge event; raises CommandError."""
+    """Return the PutEvents entry for a file with one EventBridge event. Raises CommandError."""
     try:
         event = json.loads(file.read_bytes())
     except OSError as error:

@@ -1,4 +1,4 @@
-"""How a node can end after `break`: the words of the command, and what the admin API is asked for."""
+"""Defines how a node can end after `break`: the words of the command, and the admin API's fields."""
 
 from argparse import Namespace
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ _SLOW_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """One end: `asked` goes into `reboot` or `repair` of nodes/break."""
+    """Describes one end; `asked` goes into `reboot` or `repair` of nodes/break."""
 
     help: str
     asked: Mapping[str, Any]
@@ -31,7 +31,7 @@ HELP = "what becomes of it once it was rebooted: " + "; ".join(f"{name}: {end.he
 
 
 def asked_for(arguments: Namespace) -> dict[str, Any]:
-    """The fields of nodes/break that say how the node ends; raises CommandError."""
+    """Return the fields of nodes/break that say how the node ends. Raises CommandError."""
     how = dict(ENDS[arguments.ends].asked) if arguments.ends else {}
     if arguments.reboot_seconds is not None:
         how["seconds"] = arguments.reboot_seconds

@@ -1,4 +1,4 @@
-"""What the commands print, as lines."""
+"""Formats the lines that the commands print."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -6,14 +6,14 @@ from typing import Any
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Columns as wide as their widest cell."""
+    """Format columns as wide as their widest cell."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     for row in [head, *rows]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def clusters(described: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """One table row per node, under its cluster's line."""
+    """Format clusters, with one table row per node."""
     if not described:
         yield "no clusters: make one with `cluster create NAME --nodes N`"
     for cluster in described:
@@ -31,7 +31,7 @@ def node(changed: Mapping[str, Any]) -> str:
 
 
 def calls(log: Mapping[str, Any]) -> Iterator[str]:
-    """Each BatchRebootClusterNodes call with its answer, then how often the other operations were called."""
+    """Format each BatchRebootClusterNodes call with its answer, then the number of calls of each operation."""
     for call in log["calls"]:
         nodes = [*(call["node_ids"] or ()), *(call["logical_ids"] or ())]
         yield f"{_clock(call['time'])} BatchRebootClusterNodes {call['cluster']} {' '.join(map(str, nodes))}"
@@ -41,7 +41,7 @@ def calls(log: Mapping[str, Any]) -> Iterator[str]:
 
 
 def mail(message: Mapping[str, Any]) -> Iterator[str]:
-    """One e-mail as a subscriber would see it."""
+    """Format an e-mail as a subscriber sees it."""
     yield f"To: {message['to']}"
     yield f"Subject: {message['subject'] or ''}"
     yield ""
@@ -77,7 +77,7 @@ def _status(described: Mapping[str, Any]) -> str:
 
 
 def _note(described: Mapping[str, Any]) -> str:
-    """What the status alone does not tell."""
+    """Return what the status alone does not tell."""
     if described["replaced_by"]:
         return f"replaced by {described['replaced_by']}"
     return "" if described["gone"] or described["rebooting"] else str(described["message"])

@@ -1,4 +1,4 @@
-"""`python -m local up`: a local AWS with the stack in it, for as long as somebody wants it."""
+"""Implements `python -m local up`: a local AWS with the stack in it, until it is interrupted."""
 
 import signal
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +14,7 @@ _COMMAND = ".venv/bin/python -m local"
 
 
 class Aws(Protocol):
-    """What `up` needs of LocalAws."""
+    """Names what `up` needs of LocalAws."""
 
     @property
     def exports(self) -> Mapping[str, str]: ...
@@ -37,7 +37,7 @@ def up(
     deploy_to: Deploy = deploy,
     stay: Callable[[], object] = signal.pause,
 ) -> None:
-    """Start, deploy, say how to use it, and stay until interrupted; leaves nothing running. Raises CommandError."""
+    """Start, deploy, print how to use it, and stay until interrupted. Nothing is left running. Raises CommandError."""
     say("# starting a local AWS and deploying the stack to it: some twenty seconds")
     terminated = signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -56,7 +56,7 @@ def up(
 
 
 def instructions(exports: Mapping[str, str], outputs: Mapping[str, str], cluster: Mapping[str, Any]) -> Iterator[str]:
-    """Lines that can be pasted into a shell as they are: the rest are comments."""
+    """Return lines that can be pasted into a shell as they are; all but the exports are comments."""
     first, second = cluster["nodes"][0], cluster["nodes"][1]
     yield "# paste these lines into another shell:"
     yield from (f"export {name}={quote(value)}" for name, value in exports.items())

@@ -1,4 +1,4 @@
-"""The demonstration: the main job on a local AWS of its own, every line of it read from that AWS."""
+"""Demonstrates the main job on a local AWS of its own; every line shown is read from that AWS."""
 
 from local.demo.command import main
 

@@ -1,4 +1,4 @@
-"""After the night: whether the nodes come back, with checks that come after seconds instead of a quarter of an hour."""
+"""Follows nodes after the night, with looks that come after seconds instead of a quarter of an hour."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,10 +16,10 @@ from local.demo.setup import update_stack
 
 
 def follow_nodes(performance: Performance) -> list[Verdict]:
-    """Update the stack, play the endings, show them; the claims about them."""
+    """Update the stack, play the endings, show them, and return the claims about them."""
     console, stage, tales = performance.console, performance.stage, plan_endings(performance.stage.clusters)
     heading(console, "Do they come back?")
-    say(console, "Nobody waits for 45 minutes here, so the checks are made to come soon, and retries are allowed:", "")
+    say(console, "So that no one waits for 45 minutes, the looks are made to come soon, and retries are allowed:", "")
     console.print(f"  $ {shell(update_command(ENDINGS))}", soft_wrap=True, markup=False, highlight=False)
     say(console, "")
     update_stack(console, stage.aws, ENDINGS)
@@ -34,7 +34,7 @@ def follow_nodes(performance: Performance) -> list[Verdict]:
 
 
 def judge_endings(tales: Sequence[Tale], seen: Readings) -> list[Verdict]:
-    """The claims about how nodes ended; `seen` has only what was seen since they fell ill."""
+    """Return the claims about how incidents ended; `seen` has only what was seen since the nodes fell ill."""
     expected = [tale.expected for tale in tales]
     return [
         *(Verdict(f"afterwards: {tale.claim}", tuple(problems(tale.step.expected, seen))) for tale in tales),
@@ -47,7 +47,7 @@ def judge_endings(tales: Sequence[Tale], seen: Readings) -> list[Verdict]:
 
 
 def _not_measured(seen: Readings) -> list[str]:
-    recovered = sum(line.outcome == RECOVERED for line in seen.log)
+    recovered = sum(line.state == RECOVERED for line in seen.log)
     values = len(seen.recoveries)
     return [] if values == recovered else [f"{values} values for {recovered} nodes that recovered"]
 
@@ -56,14 +56,14 @@ def _show_ends(console: Console, tales: Sequence[Tale], seen: Readings) -> None:
     heading(console, "How they ended")
     table = Table.grid(padding=(0, 2))
     for tale in tales:
-        ends = [line.outcome for line in seen.ends_of(tale.expected.node)]
+        ends = [str(line.state) for line in seen.ends_of(tale.expected.node)]
         table.add_row(f"  {tale.expected.node}", " and ".join(ends) or "not known", tale.step.title)
     console.print(table)
     show_recoveries(console, seen)
 
 
 def _show_mails(console: Console, tales: Sequence[Tale], seen: Readings) -> None:
-    """The last mail about each node that was rebooted and reported, in full: it tells how that ended."""
+    """Show in full the last mail about each node that was rebooted and reported: it tells how that ended."""
     nodes = [tale.expected.node for tale in tales if tale.expected.may_reboot and tale.expected.may_be_reported]
     mails = [[mail for mail in seen.mails if node in mail.text][-1:] for node in nodes]
     last = [mail for one in mails for mail in one]

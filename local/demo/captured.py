@@ -1,4 +1,4 @@
-"""Reads a captured event, whichever way it came, and moves its times to now."""
+"""Reads a captured event, whichever way it came; moves its times to now, and its account and region to here."""
 
 import json
 import re
@@ -14,17 +14,19 @@ _NODE_KEYS = frozenset({"InstanceId", "NodeId", "NodeName", "NodeIds"})
 _LOGICAL_KEYS = frozenset({"NodeLogicalId", "NodeLogicalIds"})
 _EKS_NODE_PREFIX = "hyperpod-"
 _ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?(?P<fraction>\.\d+)?(?P<zone>Z|[+-]\d\d:?\d\d)?")
-_ARN_MIDDLE = re.compile(r"(?P<service>arn:[a-z-]+:[a-z0-9-]+):[a-z0-9-]+:\d{12}:")
+_ARN = re.compile(r"(?P<service>arn:[a-z-]+:[a-z0-9-]+):(?P<region>[a-z0-9-]+):(?P<account>\d{12}):")
+_ACCOUNT_KEYS = frozenset({"account", "accountId", "AWSAccountId"})
+_REGION_KEY = "region"
 _SECONDS = range(10**9, 10**10)  # since 1970, in years that matter here
 _MILLISECONDS = range(10**12, 10**13)
 
 
 class BadCaptureError(Exception):
-    """The file holds no event; the message is one line for people."""
+    """Reports, in one line, that a file holds no event."""
 
 
 class Way(Enum):
-    """How an event of its form comes in."""
+    """Names how an event of its form comes in."""
 
     BUS = "on the event bus"
     QUEUE = "as a message on the intake queue"
@@ -32,8 +34,19 @@ class Way(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Names an account and a region."""
+
+    account: str
+    region: str
+
+    def __str__(self) -> str:
+        return f"{self.account}, {self.region}"
+
+
+@dataclass(frozen=True, slots=True)
 class Names:
-    """What an event names; `eks` is a cluster's name that may be that of its EKS cluster.
+    """Holds what an event names; `eks` is a cluster's name that may be that of its EKS cluster.
 
     `one_node` says that its instance ID and its logical ID are those of one node.
     """
@@ -48,18 +61,19 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """A captured event as it is in the file, and the time that it was sent."""
+    """Holds a captured event as it is in the file, when it was sent, and where it comes from, if it says so."""
 
     file: Path
     way: Way
     body: Mapping[str, Any]
     sent: datetime | None
     names: Names
+    origin: Place | None
 
-    def here(self, now: datetime, *, account: str, region: str) -> dict[str, Any]:
-        """The event as if it were sent now, about this account's resources."""
-        text = _ARN_MIDDLE.sub(rf"\g<service>:{region}:{account}:", json.dumps(self.body))
-        shifted: dict[str, Any] = shift(json.loads(text), now - self.sent if self.sent else timedelta())
+    def here(self, now: datetime, place: Place) -> dict[str, Any]:
+        """Return the event as if it were sent now, in this account and region and about their resources."""
+        text = _ARN.sub(rf"\g<service>:{place.region}:{place.account}:", json.dumps(self.body))
+        shifted: dict[str, Any] = shift(_moved(json.loads(text), place), now - self.sent if self.sent else timedelta())
         return shifted
 
     @property
@@ -70,7 +84,7 @@ class Capture:
 
 
 def read_capture(file: Path) -> Capture:
-    """The event in a file; raises BadCaptureError."""
+    """Read the event in a file. Raises BadCaptureError."""
     try:
         body = json.loads(file.read_bytes())
     except OSError as error:
@@ -81,11 +95,11 @@ def read_capture(file: Path) -> Capture:
         raise BadCaptureError(f"{file}: takes one event, a JSON object")
     way, inner = _way(file, body), _unwrapped(body)
     sent = next((time for key in ("time", "Timestamp", "StateChangeTime") if (time := _time(body.get(key)))), None)
-    return Capture(file, way, body, sent, _names(inner))
+    return Capture(file, way, body, sent, _names(inner), _origin(inner))
 
 
 def shift(value: Any, by: timedelta) -> Any:
-    """The value with every time in it moved, also those in JSON inside strings."""
+    """Return the value with every time in it moved, also those in JSON inside strings."""
     if isinstance(value, dict):
         return {key: _shift_number(key, item, by) or shift(item, by) for key, item in value.items()}
     if isinstance(value, list):
@@ -97,6 +111,26 @@ def shift(value: Any, by: timedelta) -> Any:
         return value if inner is None else json.dumps(shift(inner, by))
     time, match = _time(value), _ISO.fullmatch(value)
     return value if time is None or match is None else _like(match, time + by)
+
+
+def _moved(value: Any, place: Place) -> Any:
+    """Return the value with every account and region in it replaced, also those in JSON inside strings."""
+    if isinstance(value, dict):
+        own = dict.fromkeys(_ACCOUNT_KEYS & value.keys(), place.account)
+        own |= {_REGION_KEY: place.region} if _REGION_KEY in value else {}
+        return {key: own.get(key) or _moved(item, place) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_moved(item, place) for item in value]
+    inner = _unpacked(value) if isinstance(value, str) and value.startswith("{") else None
+    return value if inner is None else json.dumps(_moved(inner, place))
+
+
+def _origin(body: Mapping[str, Any]) -> Place | None:
+    """Return the account and region that an event says it is of; what its envelope lacks is in its first ARN."""
+    arn = _ARN.search(json.dumps(body))
+    account = next((str(body[key]) for key in sorted(_ACCOUNT_KEYS) if body.get(key)), arn and arn["account"])
+    region = body.get(_REGION_KEY) or (arn and arn["region"])
+    return Place(account, region) if account and region else None
 
 
 def _way(file: Path, body: Mapping[str, Any]) -> Way:
@@ -111,7 +145,7 @@ def _way(file: Path, body: Mapping[str, Any]) -> Way:
 
 
 def _unwrapped(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The event inside an SNS notification."""
+    """Return the event inside an SNS notification."""
     inner = _unpacked(body["Message"]) if body.get("Type") == "Notification" else None
     return body if inner is None else inner
 
@@ -133,7 +167,7 @@ def _names(body: Mapping[str, Any]) -> Names:
 
 
 def _pairs(value: Any) -> Iterator[tuple[str, str]]:
-    """Every name with a string beside it, however deep: fields, lists of strings, dimensions as name and value."""
+    """Yield each name with a string beside it, however deep: fields, lists of strings, dimensions as name and value."""
     if isinstance(value, list):
         for item in value:
             yield from _pairs(item)
@@ -166,14 +200,14 @@ def _time(value: Any) -> datetime | None:
 
 
 def _like(match: re.Match[str], time: datetime) -> str:
-    """A time in the spelling of the one that it replaces."""
+    """Write a time in the spelling of the one that it replaces."""
     zone, fraction = match["zone"] or "", match["fraction"] or ""
     digits = f"{time.microsecond:06d}"[: max(len(fraction) - 1, 0)]
     return time.strftime("%Y-%m-%dT%H:%M:%S") + (f".{digits}" if digits else "") + zone
 
 
 def _shift_number(key: str, value: Any, by: timedelta) -> int | None:
-    """A number that is a time, moved: seconds or milliseconds since 1970 under a name that says so."""
+    """Move a number that is a time: seconds or milliseconds since 1970 under a name that says so."""
     if not isinstance(value, int) or not key.lower().endswith(("time", "timestamp")):
         return None
     if value in _MILLISECONDS:

@@ -1,4 +1,4 @@
-"""What must have become of each node, held against what was read. Pure."""
+"""Holds what must have become of each node against what was read. Pure."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -6,28 +6,27 @@ from dataclasses import dataclass
 from enum import Enum
 
 from local.demo.ends import End, end_problems
-from local.demo.readings import RECOVERED, Readings, Refusal
+from local.demo.readings import DEFERRED, DUPLICATE, RECOVERED, REFUSED, Readings, Refusal
 
 _MOST_PER_CALL = 25
-DEFERRED = "deferred"
-REFUSED = "refused"
 
 
 class Fate(Enum):
-    """What can become of a node that was reported."""
+    """Names what can become of a node that was reported."""
 
-    REBOOTED = "rebooted once, and nobody is bothered"
+    REBOOTED = "rebooted once, and no one is told"
     FAILED = "not rebooted; in the dead-letter queue and on the topic, in the API's words"
-    LEFT_ALONE = "deferred: no call, no message, only a log line"
+    FAILED_AGAIN = "not rebooted; on the topic, and later in the dead-letter queue"
+    LEFT_ALONE = "deferred: no call, no message, only log lines"
     REFUSED = "no call; in the dead-letter queue and on the topic, in the function's words"
-    REFUSED_AGAIN = "no call; on the topic, and later in the dead-letter queue"
+    REFUSED_AGAIN = "no call; later in the dead-letter queue"
     BUDGETED = "rebooted, or refused as the budget is spent"
-    FOLLOWED = "followed until it is known how the node ended"
+    FOLLOWED = "followed until it is known how the incident ended"
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A node by the ID that is reported, and its fate; `code` is what one that failed or was refused must show.
+    """Describes the fate of a node, by the ID that is reported; `code` is that of one that failed or was refused.
 
     `instance` is the node's instance ID where HyperPod has such a node, to see whether it is well again. `end` says
     more of one that is followed.
@@ -50,7 +49,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One line of the summary, with what is missing or wrong; nothing of that is a pass."""
+    """Holds one line of the summary, with what is missing or wrong; nothing of that is a pass."""
 
     claim: str
     problems: tuple[str, ...] = ()
@@ -61,7 +60,7 @@ class Verdict:
 
 
 def problems(expected: Sequence[Expected], readings: Readings) -> list[str]:
-    """Everything about these nodes' fates that is not, or not yet, as it must be."""
+    """Return everything about these nodes' fates that is not, or not yet, as it must be."""
     return [problem for one in expected for problem in _CHECKS[one.fate](one, readings)]
 
 
@@ -70,17 +69,17 @@ def of_fate(expected: Sequence[Expected], fate: Fate) -> list[Expected]:
 
 
 def verdict(claim: str, fate: Fate, expected: Sequence[Expected], readings: Readings) -> Verdict:
-    """Whether each node with this fate met it."""
+    """Say whether each node with this fate met it."""
     return Verdict(claim, tuple(problems(of_fate(expected, fate), readings)))
 
 
 def most_calls(groups: Sequence[int]) -> int:
-    """The calls that so many nodes, reported group by group, may take: a batch window can cut each group in two."""
+    """Return how many calls so many nodes, reported by group, may take: a batch window can cut each group in two."""
     return sum(2 * -(-group // _MOST_PER_CALL) if group > 1 else group for group in groups)
 
 
 def unanswered(readings: Readings) -> Iterator[str]:
-    """The events that did not come to exactly one outcome."""
+    """Yield the events that did not come to exactly one outcome."""
     outcomes = Counter(line.event_id for line in readings.outcomes)
     for event in readings.events:
         if outcomes[event.id] != 1:
@@ -88,7 +87,7 @@ def unanswered(readings: Readings) -> Iterator[str]:
 
 
 def strangers(expected: Sequence[Expected], readings: Readings) -> Iterator[str]:
-    """What happened to nodes that nothing should have happened to, and messages about them."""
+    """Yield what happened to nodes that nothing should have happened to, and messages about them."""
     reboots = {one.node for one in expected if one.may_reboot}
     reported = {one.node for one in expected if one.may_be_reported}
     started = {node for call in readings.calls for node in call.started}
@@ -101,13 +100,13 @@ def strangers(expected: Sequence[Expected], readings: Readings) -> Iterator[str]
 
 
 def not_well(expected: Sequence[Expected], readings: Readings) -> Iterator[str]:
-    """The rebooted nodes that have not come back healthy, or of which HyperPod or the function has not said so."""
+    """Yield the rebooted nodes that are not healthy again, or of which HyperPod or the function has not said so."""
     for one in expected:
         if one.end or not one.instance or not readings.started(one.node):
             continue
         if one.instance not in readings.well or not readings.said_well(one.instance):
             yield f"{one.node} is not healthy again"
-        if [line.outcome for line in readings.ends_of(one.node)] != [RECOVERED]:
+        if [line.state for line in readings.ends_of(one.node)] != [RECOVERED]:
             yield f"{one.node}: the function's log does not say once that it has recovered"
 
 
@@ -139,13 +138,26 @@ def _refused(one: Expected, readings: Readings) -> Iterator[str]:
 
 
 def _refused_again(one: Expected, readings: Readings) -> Iterator[str]:
+    """Look at the log: people hear of the same refusal once per cooldown, which may not be over."""
     yield from _asked(one, readings)
-    if [told.refusal.code for told in readings.told_of(one.node)] != [one.code]:
-        yield f"{one.node}: not once on the topic with {one.code}"
+    codes = [line.code for line in readings.outcomes_of_node(one.node) if line.outcome == REFUSED]
+    if codes != [one.code]:
+        yield f"{one.node}: the function's log does not say once that it was refused with {one.code}"
+    yield from _visible(one, readings)
+
+
+def _failed_again(one: Expected, readings: Readings) -> Iterator[str]:
+    said = readings.refusal(one.node)
+    if said is None or said.code != one.code:
+        yield f"{one.node}: SageMaker did not answer with {one.code} once more"
+    if [told.refusal for told in readings.told_of(one.node)] != [said]:
+        yield f"{one.node}: not once on the topic with what was said"
+    yield from _visible(one, readings)
+
+
+def _visible(one: Expected, readings: Readings) -> Iterator[str]:
     if readings.letters_of(one.node):
-        yield f"{one.node}: in the dead-letter queue already"
-    if not readings.delayed:
-        yield f"{one.node}: nothing in the dead-letter queue waits to be seen"
+        yield f"{one.node}: in the dead-letter queue already, where a move task that still runs would find it"
 
 
 def _budgeted(one: Expected, readings: Readings) -> Iterator[str]:
@@ -156,7 +168,7 @@ def _budgeted(one: Expected, readings: Readings) -> Iterator[str]:
 
 
 def _not_reported(one: Expected, readings: Readings, said: Refusal) -> Iterator[str]:
-    """Where a refusal is missing, is there more than once, or reads otherwise."""
+    """Yield where a refusal is missing, is there more than once, or reads otherwise."""
     for place, found in (
         ("in the dead-letter queue", [letter.refusal for letter in readings.letters_of(one.node)]),
         ("on the topic", [told.refusal for told in readings.told_of(one.node)]),
@@ -172,8 +184,8 @@ def _asked(one: Expected, readings: Readings) -> Iterator[str]:
 
 def _left_alone(one: Expected, readings: Readings) -> Iterator[str]:
     yield from _asked(one, readings)
-    outcomes = {line.outcome for line in readings.log if line.node == one.node}
-    if outcomes != {DEFERRED}:
+    outcomes = {line.outcome for line in readings.outcomes_of_node(one.node)}
+    if outcomes not in ({DEFERRED}, {DEFERRED, DUPLICATE}):
         yield f"{one.node}: the function's log does not say that it was deferred, and that only"
 
 
@@ -184,6 +196,7 @@ def _followed(one: Expected, readings: Readings) -> Iterator[str]:
 _CHECKS = {
     Fate.REBOOTED: _rebooted,
     Fate.FAILED: _failed,
+    Fate.FAILED_AGAIN: _failed_again,
     Fate.LEFT_ALONE: _left_alone,
     Fate.REFUSED: _refused,
     Fate.REFUSED_AGAIN: _refused_again,
@@ -191,4 +204,4 @@ _CHECKS = {
     Fate.FOLLOWED: _followed,
 }
 _MAY_REBOOT = (Fate.REBOOTED, Fate.BUDGETED)
-_MAY_BE_REPORTED = (Fate.FAILED, Fate.REFUSED, Fate.REFUSED_AGAIN, Fate.BUDGETED)
+_MAY_BE_REPORTED = (Fate.FAILED, Fate.FAILED_AGAIN, Fate.REFUSED, Fate.REFUSED_AGAIN, Fate.BUDGETED)

@@ -1,4 +1,4 @@
-"""The clusters that the night is about, each for a part of it."""
+"""Makes the clusters that the night is about, each for a part of it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ BUDGET_NODES = _RESEARCH_NODES * BUDGET_PERCENT // 100
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node by both of its IDs, with its cluster's name and that of its EKS cluster.
+    """Names a node by both of its IDs, with its cluster's name and that of its EKS cluster.
 
     On Slurm there is no EKS cluster, and the logical ID is empty.
     """
@@ -30,7 +30,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A simulated cluster; `about` says for people what matters of it."""
+    """Names a simulated cluster; `about` says for people what matters of it."""
 
     name: str
     arn: str
@@ -40,7 +40,7 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Clusters:
-    """A big one, one whose budget is soon spent, one that HyperPod repairs by itself, one on Slurm."""
+    """Holds a big one, one whose budget is soon spent, one that HyperPod repairs by itself, one on Slurm."""
 
     training: Cluster
     research: Cluster
@@ -53,7 +53,7 @@ class Clusters:
 
 
 def make_clusters(aws: LocalAws) -> Clusters:
-    """All four. Those on EKS are Continuous, so that their nodes have logical IDs."""
+    """Make all four. Those on EKS are Continuous, so that their nodes have logical IDs."""
     slurm_groups = [
         {"name": "controller", "count": 1, "slurm_node_type": "Controller"},
         {"name": "workers", "count": 8, "slurm_node_type": "Compute"},

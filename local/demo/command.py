@@ -1,4 +1,4 @@
-"""`python -m local demo`: what it takes, and how it ends: 0 as it should be, 1 not so, 2 wrong usage, 130 Ctrl-C."""
+"""Runs `python -m local demo`; its exit status: 0 all as it should be, 1 not so, 2 wrong usage, 130 Ctrl-C."""
 
 import argparse
 import signal
@@ -17,7 +17,7 @@ from local.deploy import DeployFailed
 PATIENCE_SECONDS = 45.0
 _INTERRUPTED = 130
 
-# What a test does to the deployed stack, to see that the demonstration notices.
+# Changes the deployed stack, for a test that sees that the demonstration notices.
 Saboteur = Callable[[LocalAws, Mapping[str, str]], None]
 
 

@@ -1,4 +1,4 @@
-"""The script of what follows the redrive: nodes that come back, in one way or another, and nodes that do not."""
+"""Scripts what follows the redrive: nodes that come back, in one way or another, and nodes that do not."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ from local.demo.checks import Expected, Fate
 from local.demo.clusters import Clusters, Node
 from local.demo.ends import (
     COMES_BACK,
-    COMES_BACK_LATE,
     IS_REPAIRED,
     IS_REPLACED,
     IS_TRIED_AGAIN,
+    SAYS_NOTHING,
     STAYS_IN_REPAIR,
     STAYS_SICK,
     End,
@@ -24,10 +24,11 @@ ENDINGS = NIGHT | {
     "remediation.cooldown": "8s",
     "remediation.verify_after": f"{VERIFY_AFTER_SECONDS}s",
     "remediation.verify_timeout": "14s",
+    "remediation.repair_timeout": "14s",
     "remediation.retry_attempts": "2",
     "remediation.retry_delay": "3s",
 }
-_SLOW_SECONDS = VERIFY_AFTER_SECONDS + 2  # longer than the first check takes, much shorter than the time-out
+_SLOW_SECONDS = VERIFY_AFTER_SECONDS + 2  # not back at the first look, and long before the time-out
 # Late enough for the report to be handled before the repair is over, also on a slow machine.
 _REPAIR = {"after_seconds": 5, "seconds": 2, "ends": "recovers"}
 _STUCK_REPAIR = {"ends": "stuck", "status": "Pending", "message": "No spare instance is available"}
@@ -36,7 +37,7 @@ _BUSY = {"code": "InstanceIdInUse", "times": 1}
 
 @dataclass(frozen=True, slots=True)
 class Tale:
-    """A step with one node, and the claim about its end."""
+    """Holds a step with one node, and the claim about its end."""
 
     step: Step
     claim: str
@@ -48,14 +49,14 @@ class Tale:
 
 
 def plan_endings(clusters: Clusters) -> tuple[Tale, ...]:
-    """The script."""
+    """Return the script."""
     well, sick, replaced, slow, busy, *_ = clusters.training.nodes[170:]
     repaired, stuck, *_ = clusters.managed.nodes[5:]
     managed = clusters.managed.name
     return (
-        Tale(_breaks("A node comes back", well, COMES_BACK), "one came back, and nobody was bothered"),
+        Tale(_breaks("A node comes back", well, COMES_BACK), "one came back, and no one was told"),
         Tale(
-            _breaks("A node is slow to come back", slow, COMES_BACK_LATE, reboot={"seconds": _SLOW_SECONDS}),
+            _breaks("A node is slow to come back", slow, COMES_BACK, reboot={"seconds": _SLOW_SECONDS}),
             "the slow one was waited for",
         ),
         Tale(
@@ -68,10 +69,15 @@ def plan_endings(clusters: Clusters) -> tuple[Tale, ...]:
             "the one that stayed sick was rebooted again after its cooldown, then given up: in the DLQ, on the topic",
         ),
         Tale(
-            _breaks("A node is replaced instead of coming back", replaced, IS_REPLACED, reboot={"ends": "replaced"}),
-            "the one that was replaced was noticed to be gone, and nobody was bothered",
+            _is_lost(clusters.research.nodes[20]),
+            "the one that stays sick with status Running was not called recovered; people, who had been told of the "
+            "lost answer, were told so",
         ),
-        Tale(_is_busy(busy), "the busy one was tried again by itself; who was told so was told that it recovered"),
+        Tale(
+            _breaks("A node is replaced instead of coming back", replaced, IS_REPLACED, reboot={"ends": "replaced"}),
+            "the one that was replaced was noticed to be gone, and no one was told",
+        ),
+        Tale(_is_busy(busy), "the busy one was tried again by itself; people were told of that, and of the recovery"),
         Tale(
             _breaks(
                 f"{managed}: HyperPod itself repairs a node",
@@ -96,7 +102,7 @@ def plan_endings(clusters: Clusters) -> tuple[Tale, ...]:
 
 
 def scenes_of(tales: tuple[Tale, ...]) -> tuple[Scene, ...]:
-    """The first by itself, while the function starts with its new settings; then all others at the same time."""
+    """Return the first by itself, while the function starts with its new settings; then all others together."""
     first, *others = (tale.step for tale in tales)
     return (first,), tuple(others)
 
@@ -114,10 +120,19 @@ def _is_busy(node: Node) -> Step:
     return Step(title, (_followed(node, IS_TRIED_AGAIN),), play)
 
 
+def _is_lost(node: Node) -> Step:
+    def play(stage: Stage) -> None:
+        stage.lose_answer(node)
+        stage.break_node(node, reboot={"ends": "stays_sick"})
+
+    title = f"{node.cluster}: SageMaker's answer is lost; the node stays sick, with status Running, and says nothing"
+    return Step(title, (_followed(node, SAYS_NOTHING),), play)
+
+
 def _followed(node: Node, end: End) -> Expected:
     return Expected(node.instance_id, Fate.FOLLOWED, end.code, instance=node.instance_id, end=end)
 
 
 def update_command(context: Mapping[str, str]) -> str:
-    """The CDK CLI's command that updates the stack with another context."""
+    """Return the CDK CLI's command that updates the stack with another context."""
     return " ".join(["cdk deploy", *(f"--context {key}={value}" for key, value in context.items())])

@@ -1,22 +1,30 @@
-"""How a node must end, and what must be seen on the way, held against what was read. Pure."""
+"""Defines how an incident must end, and what must be seen on the way, held against what was read. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from local.demo.readings import NOT_RECOVERED, RECOVERED, SUPERSEDED, LogLine, Readings
+from local.demo.readings import (
+    NOT_RECOVERED,
+    REBOOTED,
+    RECOVERED,
+    REPAIRING,
+    RETRYING,
+    SUPERSEDED,
+    UNVERIFIED,
+    Readings,
+)
 
-GIVEN_UP = "NotRecovered"
-REBOOTED, DEFERRED, RETRYING, WAITING = "rebooted", "deferred", "retrying", "waiting"
+GIVEN_UP, LOST = "NotRecovered", "OutcomeUnknown"
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The end in the log's words, after what else the log tells (`story`) and after so many reboots.
+    """Describes an end in the log's words, after what states (`story`) and after how many reboots it comes.
 
-    `lists` are those of the topic that name the node, in their order; `code` is that of its dead letter, if it has one.
+    `lists` are those of the topic that name the node, in their order; `code` is that of its letter, if it has one.
     """
 
-    outcome: str
+    state: str
     story: tuple[str, ...]
     reboots: int
     lists: tuple[str, ...] = ()
@@ -24,25 +32,20 @@ class End:
 
 
 COMES_BACK = End(RECOVERED, (REBOOTED,), reboots=1)
-COMES_BACK_LATE = End(RECOVERED, (REBOOTED, WAITING), reboots=1)
 STAYS_SICK = End(NOT_RECOVERED, (REBOOTED, REBOOTED), reboots=2, lists=("Failed",), code=GIVEN_UP)
+SAYS_NOTHING = End(UNVERIFIED, (REBOOTED,), reboots=1, lists=("Failed", "Unverified"), code=LOST)
 IS_REPLACED = End(SUPERSEDED, (REBOOTED,), reboots=1)
-IS_REPAIRED = End(RECOVERED, (DEFERRED,), reboots=0)
-STAYS_IN_REPAIR = End(NOT_RECOVERED, (DEFERRED,), reboots=0, lists=("Failed",), code=GIVEN_UP)
+IS_REPAIRED = End(RECOVERED, (REPAIRING,), reboots=0)
+STAYS_IN_REPAIR = End(NOT_RECOVERED, (REPAIRING,), reboots=0, lists=("Failed",), code=GIVEN_UP)
 IS_TRIED_AGAIN = End(RECOVERED, (RETRYING, REBOOTED), reboots=1, lists=("Failed", "Retrying", "Recovered"))
 
 
-def story_of(node: str, readings: Readings) -> list[LogLine]:
-    """What the log tells of a node, in its order."""
-    return [line for line in readings.log if line.node == node]
-
-
 def end_problems(node: str, end: End, readings: Readings) -> Iterator[str]:
-    """Everything about a node's end that is not, or not yet, as it must be."""
-    ends = [line.outcome for line in readings.ends_of(node)]
-    if ends != [end.outcome]:
-        yield f"{node}: ended {' and '.join(ends)}, not {end.outcome}" if ends else f"{node} has not ended"
-    if not _in_order(end.story, [line.outcome for line in story_of(node, readings)]):
+    """Yield everything about a node's end that is not, or not yet, as it must be."""
+    ends = [line.state for line in readings.ends_of(node)]
+    if ends != [end.state]:
+        yield f"{node}: ended {' and '.join(map(str, ends))}, not {end.state}" if ends else f"{node} has not ended"
+    if not _in_order(end.story, [line.state for line in readings.story_of(node)]):
         yield f"{node}: the log does not tell {', then '.join(end.story)}"
     if (starts := len(readings.started(node))) != end.reboots:
         yield f"{node} was rebooted {starts} times, not {end.reboots}"
@@ -61,7 +64,7 @@ def _not_told(node: str, end: End, readings: Readings) -> Iterator[str]:
         yield f"{node} is named in {mails} mails"
 
 
-def _in_order(wanted: tuple[str, ...], told: list[str]) -> bool:
-    """Whether all that is wanted was told in this order, whatever else was."""
+def _in_order(wanted: tuple[str, ...], told: list[str | None]) -> bool:
+    """Tell whether all that is wanted was told in this order, whatever else was."""
     rest = iter(told)
-    return all(outcome in rest for outcome in wanted)
+    return all(state in rest for state in wanted)

@@ -1,4 +1,4 @@
-"""Entries for the bus that no part of the local AWS emits by itself, as AWS documents them."""
+"""Makes entries for the bus that no part of the local AWS emits by itself, as AWS documents them."""
 
 import json
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ _FAULT = "HyperPod Health Monitoring Agent (HMA) has detected fault type NvidiaE
 
 
 def health_event(cluster: Cluster, instance_id: str) -> dict[str, Any]:
-    """A node health event besides those of the simulator: another of the same node, or about an ID without a node."""
+    """Return a node health event besides those of the simulator: another of a node, or about an ID without a node."""
     summary = {
         "HealthStatus": "Unhealthy",
         "HealthStatusReason": _FAULT,
@@ -34,7 +34,7 @@ def health_event(cluster: Cluster, instance_id: str) -> dict[str, Any]:
 
 
 def cluster_event(cluster: Cluster, logical_id: str) -> dict[str, Any]:
-    """A cluster event that knows its node by the logical ID only."""
+    """Return a cluster event that knows its node by the logical ID only."""
     detail = {
         "EventId": "6f1e2a5c-5c3f-4a51-9d0e-0a8f5e1b7c42",
         "ClusterArn": cluster.arn,
@@ -51,24 +51,24 @@ def cluster_event(cluster: Cluster, logical_id: str) -> dict[str, Any]:
 
 
 def contributor_event(stage: Stage, alarm: str, node: Node, state: str = "ALARM") -> dict[str, Any]:
-    """One series of a Metrics Insights alarm goes into ALARM, or is OK again."""
+    """Return the event of one series of a Metrics Insights alarm that goes into ALARM, or is OK again."""
     contributor = {"id": node.instance_id.removeprefix("i-")[-16:], "attributes": _dimensions(node)}
     detail = {"alarmContributor": contributor, "configuration": _grouped()}
     return _alarm_entry(stage, alarm, detail, "CloudWatch Alarm Contributor", state=state)
 
 
 def calm_contributor(stage: Stage, alarm: str, node: Node) -> None:
-    """Have the node's series be OK once the node is well."""
+    """Let the node's series be OK once the node is well."""
     stage.watch_metric(node, lambda: stage.aws.put_events(contributor_event(stage, alarm, node, "OK")))
 
 
 def parent_event(stage: Stage, alarm: str) -> dict[str, Any]:
-    """What CloudWatch sends beside the contributors' events: the alarm as a whole, which names no node."""
+    """Return what CloudWatch sends beside the contributors' events: the alarm as a whole, which names no node."""
     return _alarm_entry(stage, alarm, {"configuration": _grouped()})
 
 
 def muted_event(stage: Stage, alarm: str, node: Node) -> dict[str, Any]:
-    """An alarm that goes off while a mute rule holds: it reaches the bus all the same."""
+    """Return the event of an alarm that goes off while a mute rule holds: it reaches the bus all the same."""
     arn = f"arn:aws:cloudwatch:{stage.aws.region}:{stage.aws.account}:alarm-mute-rule:maintenance"
     metric = {"metric": {"namespace": _NAMESPACE, "name": _METRIC, "dimensions": _dimensions(node)}, "period": 60}
     configuration = {"metrics": [{"id": "m1", "metricStat": metric | {"stat": "Maximum"}, "returnData": True}]}
@@ -76,7 +76,7 @@ def muted_event(stage: Stage, alarm: str, node: Node) -> dict[str, Any]:
 
 
 def set_off_alarm(stage: Stage, alarm: str, node: Node) -> None:
-    """A real alarm on the node's metric goes into ALARM: Container Insights' own, or one that a team on Slurm made."""
+    """Make an alarm on the node's metric go into ALARM: Container Insights' own, or one that a team on Slurm made."""
     cloudwatch = stage.aws.client("cloudwatch")
     namespace, metric = (_NAMESPACE, _METRIC) if node.eks else ("SlurmHealth", "unhealthy_node")
     cloudwatch.put_metric_alarm(

@@ -1,11 +1,11 @@
-"""The steps of the night in which a guard says no, to some of the reports or to all."""
+"""Scripts the steps of the night in which a guard says no, to some of the reports or to all."""
 
 from collections.abc import Mapping
 
 from local.demo.checks import Fate
 from local.demo.clusters import BUDGET_NODES, BUDGET_PERCENT, Cluster, Node
 from local.demo.events import calm_contributor, contributor_event, health_event, set_off_alarm
-from local.demo.mode import mode_command, set_mode
+from local.demo.mode import forget_mode, mode_command, set_mode
 from local.demo.stage import Stage
 from local.demo.step import Step, expect, rebooted
 
@@ -69,6 +69,7 @@ def pause(outputs: Mapping[str, str], node: Node) -> Step:
 
     def play(stage: Stage) -> None:
         set_mode(stage, command)
+        forget_mode(stage)
         stage.break_node(node)
 
     title = "An operator pauses everything, and a node fails"

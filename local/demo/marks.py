@@ -1,4 +1,4 @@
-"""The signs and forms that all of the demonstration's output shares."""
+"""Defines the signs and forms that all of the demonstration's output shares."""
 
 import textwrap
 from collections.abc import Callable, Iterator
@@ -16,25 +16,25 @@ _COMMAND_WIDTH = 68
 
 
 def heading(console: Console, words: str) -> None:
-    """A line that begins a new part."""
+    """Print a line that begins a new part."""
     console.print()
     console.print(Text(words, style="bold underline"))
 
 
 def say(console: Console, *lines: str, style: str = "") -> None:
-    """Lines folded at the terminal's width, with nothing in them taken for markup."""
+    """Print lines folded at the terminal's width, with nothing in them taken for markup."""
     for line in lines:
         console.print(Text(line, style=style))
 
 
 def say_within(console: Console, line: str, style: str = "dim") -> None:
-    """A line that belongs to the one above it."""
+    """Print a line that belongs to the one above it."""
     folded = textwrap.fill(line, console.width, initial_indent=MARGIN, subsequent_indent=MARGIN)
     console.print(Text(folded, style=style), soft_wrap=True)
 
 
 def shell(command: str) -> str:
-    """A command in lines that fit beside a margin, to be copied as they are."""
+    """Return a command in lines that fit beside a margin, to be copied as they are."""
     first, *options = command.split(" --")
     lines = [first]
     for option in options:
@@ -51,7 +51,7 @@ def counted(number: int, thing: str) -> str:
 
 @contextmanager
 def kept_up_to_date(console: Console, view: Callable[[], RenderableType]) -> Iterator[None]:
-    """Show something while it changes; where no terminal is, only how it is at the end."""
+    """Show something while it changes; without a terminal, only how it is at the end."""
     if not console.is_terminal:
         try:
             yield

@@ -1,4 +1,4 @@
-"""The mode as an operator sets it: the command that is shown is the command that is run."""
+"""Sets the mode as an operator does: the command that is shown is the command that is run."""
 
 import shlex
 import time
@@ -8,19 +8,22 @@ from local.demo.stage import Stage
 
 
 def mode_command(outputs: Mapping[str, str], value: str) -> str:
-    """The AWS CLI command that sets the mode."""
+    """Return the AWS CLI command that sets the mode."""
     name = outputs["ModeParameterName"]
     return f"aws ssm put-parameter --type String --overwrite --name {name} --value {value}"
 
 
 def set_mode(stage: Stage, command: str) -> None:
-    """Do what the command says, and let it be seen at once.
-
-    A running function remembers the mode for up to a minute. New instances, which a changed environment leads to,
-    remember nothing.
-    """
+    """Do what the command says."""
     name, value = (option(command, wanted) for wanted in ("--name", "--value"))
     stage.aws.client("ssm").put_parameter(Name=name, Value=value, Type="String", Overwrite=True)
+
+
+def forget_mode(stage: Stage) -> None:
+    """Let the function forget the mode, which it remembers for up to a minute.
+
+    A changed environment leads to new instances of it, which remember nothing.
+    """
     functions, function = stage.aws.client("lambda"), stage.outputs["FunctionName"]
     variables = functions.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
     changed = {"Variables": variables | {"DEMO_MODE_SET_AT": f"{time.time():.3f}"}}
@@ -28,6 +31,6 @@ def set_mode(stage: Stage, command: str) -> None:
 
 
 def option(command: str, name: str) -> str:
-    """What follows an option of a command."""
+    """Return what follows an option of a command."""
     words = shlex.split(command)
     return words[words.index(name) + 1]

@@ -6,12 +6,12 @@ from local.aws import LocalAws, LocalAwsError
 from local.demo.captured import Names
 from local.demo.clusters import CLUSTER, EKS
 
-_SPARE_NODES = 3  # a cluster is more than the nodes that somebody reports
+_SPARE_NODES = 3  # a cluster is more than the nodes that are reported
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The cluster's name, whether there is one now, and which of the event's IDs have a node behind them."""
+    """Holds the cluster's name, whether there is one now, and which of the event's IDs have a node behind them."""
 
     cluster: str
     exists: bool
@@ -20,7 +20,7 @@ class Made:
 
 
 def make_named(aws: LocalAws, names: Names) -> Made:
-    """Make what the event names."""
+    """Make the cluster and the nodes that the event names."""
     cluster = names.hyperpod or CLUSTER
     eks = names.eks or (EKS if cluster == CLUSTER else f"{cluster}-eks")
     count = len(names.nodes) + len(names.logical_ids) + _SPARE_NODES

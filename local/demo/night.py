@@ -1,4 +1,4 @@
-"""The scripted night: what happens, and what must become of each node. What does become of it is read elsewhere."""
+"""Scripts the night: what happens, and what must become of each node."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ _SICK_OF_RESEARCH = 12
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Nodes that met the same end in the night, and must meet the same one after the redrive."""
+    """Holds nodes that had the same fate in the night, and must have the same one after the redrive."""
 
     title: str
     claim: str
@@ -24,7 +24,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Night:
-    """The scenes in their order, the steps that later parts come back to, and the node that is in use for a while."""
+    """Holds the scenes in their order, the steps that later parts return to, and the node in use for a while."""
 
     scenes: tuple[Scene, ...]
     busy: Node
@@ -43,11 +43,11 @@ class Night:
 
     @property
     def reboots(self) -> tuple[int, ...]:
-        """How many nodes are to be rebooted in each step that has some."""
+        """Return how many nodes are to be rebooted in each step that has some."""
         return tuple(step.reboots for step in self.steps if step.reboots)
 
     def after_redrive(self, night: Readings) -> tuple[Group, ...]:
-        """What must become of the dead letters that the night left."""
+        """Return what must become of the letters that the night left."""
         freed = [one for one in self.expected if one.node == self.busy.instance_id]
         over_budget = [one for one in self.budget.expected if night.letters_of(one.node)]
         failing = [one for one in self.expected if one.fate is Fate.FAILED and one not in freed]
@@ -66,15 +66,19 @@ class Night:
             ),
             Group(
                 "Slurm controller",
-                "the Slurm controller is refused again, and back in the DLQ later",
+                "the Slurm controller is refused again",
                 _now(Fate.REFUSED_AGAIN, spared),
             ),
-            Group("the others", "the others failed again: back in the DLQ, and on the topic", tuple(failing)),
+            Group(
+                "the others",
+                "the others failed again, and are on the topic",
+                _now(Fate.FAILED_AGAIN, failing),
+            ),
         )
 
 
 def plan_night(clusters: Clusters, outputs: Mapping[str, str]) -> Night:
-    """The script."""
+    """Return the script."""
     training, nodes = clusters.training, clusters.training.nodes
     busy = nodes[101]
     budget = guarded.budget(clusters.research, _SICK_OF_RESEARCH)
@@ -87,7 +91,7 @@ def plan_night(clusters: Clusters, outputs: Mapping[str, str]) -> Night:
         (reports.rack(nodes[_RACK]),),
         (
             reports.in_use(busy),
-            reports.gone(nodes[115]),
+            reports.gone(clusters.research.nodes[30]),
             reports.logical(training, nodes[130]),
             reports.malformed(training),
             reports.muted(nodes[150]),

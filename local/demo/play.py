@@ -23,7 +23,7 @@ _NOTHING = Readings()
 
 @dataclass(slots=True)
 class Performance:
-    """A night being played; `patience` in seconds is how long each scene may take."""
+    """Plays a night; `patience` in seconds is how long each scene may take."""
 
     console: Console
     stage: Stage
@@ -32,7 +32,7 @@ class Performance:
     patience: float
 
     def play(self, scenes: Sequence[Scene], *, first: int = 1, after: Readings = _NOTHING) -> Readings:
-        """All scenes, their steps numbered from `first` on; returns what was seen in them, and not `after` already."""
+        """Play all scenes, their steps numbered from `first` on; return what was seen since `after`."""
         readings, number = after, first
         for scene in scenes:
             readings = self._play_scene(scene, partial(scene_view, list(enumerate(scene, start=number))), after)
@@ -50,7 +50,7 @@ class Performance:
         return self.wait(lambda seen: is_over(seen.since(after)), lambda seen: view(seen.since(after)))
 
     def wait(self, is_over: Callable[[Readings], bool], view: Callable[[Readings], RenderableType]) -> Readings:
-        """Look, and show what is seen, until it is over or patience runs out: the last look."""
+        """Look, and show what is seen, until it is over or patience runs out; return the last look."""
         readings = self.watch.look()
         deadline = time.monotonic() + self.patience
         with kept_up_to_date(self.console, lambda: view(readings)):
@@ -65,5 +65,8 @@ class Performance:
 
 
 def is_open(expected: Sequence[Expected], readings: Readings) -> bool:
-    """Whether something is still to come; an empty intake queue keeps one scene's batch from mixing with the next's."""
+    """Tell whether something is still to come.
+
+    An empty intake queue keeps one scene's batch from mixing with the next's.
+    """
     return readings.waiting > 0 or bool(problems(expected, readings)) or any(not_well(expected, readings))

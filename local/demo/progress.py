@@ -1,4 +1,4 @@
-"""Set-up as it goes on: one line per piece of work, with how long it took."""
+"""Shows the set-up as it goes on: one line per piece of work, with how long it took."""
 
 import re
 import time
@@ -20,7 +20,7 @@ _WIDTH = 78
 
 @dataclass(slots=True)
 class Line:
-    """One piece of work: its label, and what is to be said of it so far."""
+    """Shows one piece of work: its label, and what is to be said of it so far."""
 
     label: str
     detail: str = ""
@@ -50,7 +50,7 @@ class Line:
 
 @dataclass(slots=True)
 class CdkWork:
-    """What the CDK CLI does, read from its output: bootstrap first, then deploy."""
+    """Shows what the CDK CLI does, as read from its output: bootstrap first, then deploy."""
 
     lines: list[Line] = field(default_factory=lambda: [Line("cdk bootstrap")])
 

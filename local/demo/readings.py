@@ -1,17 +1,20 @@
-"""What can be seen from outside: the simulator's call log, the bus, both ends of the topic, the dead letters. Pure."""
+"""Holds what can be seen from outside: calls, events, letters, the topic, mail, the log. Pure."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-RECOVERED, NOT_RECOVERED, SUPERSEDED = "recovered", "not_recovered", "superseded"
-ENDS = (RECOVERED, NOT_RECOVERED, SUPERSEDED)  # how a node can end, in the words of the function's log
+# The words of the function's log: outcomes of reports, states of incidents, ends after a reboot or repair.
+REBOOTED, DEFERRED, REFUSED, DUPLICATE, CLEARED = "rebooted", "deferred", "refused", "duplicate", "cleared"
+RETRYING, REPAIRING = "retrying", "repairing"
+RECOVERED, NOT_RECOVERED, SUPERSEDED, UNVERIFIED = "recovered", "not_recovered", "superseded", "unverified"
+ENDS = (RECOVERED, NOT_RECOVERED, SUPERSEDED, UNVERIFIED)
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why the API did not reboot a node, in its own words."""
+    """Says why a node was not rebooted, in the API's or the function's own words."""
 
     code: str
     message: str
@@ -19,7 +22,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One BatchRebootClusterNodes call: what it asked for, what was started, what was refused and why."""
+    """Describes one BatchRebootClusterNodes call: what was asked for, started and refused."""
 
     time: float
     asked: tuple[str, ...]
@@ -41,7 +44,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A message in the dead-letter queue; one that names no node is there as it came in."""
+    """Holds a message of the dead-letter queue; one that names no node is there as it came in."""
 
     node: str | None
     refusal: Refusal
@@ -65,7 +68,7 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One entry of one of the lists in a topic message."""
+    """Holds one entry of one of the lists in a topic message."""
 
     list: str
     node: str | None
@@ -73,7 +76,7 @@ class Told:
 
 
 def read_told(body: str) -> list[Told]:
-    """The entries that a queue subscribed to the topic finds in one message; none in what is not our function's."""
+    """Return the entries that a queue subscribed to the topic finds in one message of the function's."""
     lists = _object(_object(body).get("Message"))
     return [
         Told(name, _id(entry), Refusal(entry.get("ErrorCode", ""), entry.get("Message", "")))
@@ -85,7 +88,7 @@ def read_told(body: str) -> list[Told]:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event seen on the bus; `time` is when it was delivered, in seconds since 1970."""
+    """Holds an event seen on the bus; `time` is when it was delivered, in seconds since 1970."""
 
     time: float
     id: str
@@ -104,7 +107,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """An e-mail as it reached its reader."""
+    """Holds an e-mail as it reached its reader."""
 
     to: str
     subject: str
@@ -113,33 +116,41 @@ class Mail:
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """The function's structured log line about one outcome; `by_check`: its own check came to it, not a report."""
+    """Holds a line of the function's log: a report with its `outcome`, or an incident that came to a `state` or end."""
 
-    event_id: str
     node: str | None
-    outcome: str
+    outcome: str | None
+    state: str | None
     code: str | None
     reason: str
-    by_check: bool = False
+    event_id: str = ""
+    incident: str | None = None
 
     @classmethod
     def read(cls, line: Mapping[str, Any]) -> Self:
-        id_, node, reason = line.get("event_id", ""), line.get("node"), line.get("reason", "")
-        return cls(id_, node, line["outcome"], line.get("code"), reason, "check" in line)
+        return cls(
+            line.get("node"),
+            line.get("outcome"),
+            line.get("state"),
+            line.get("code"),
+            line.get("reason") or "",
+            line.get("event_id") or "",
+            line.get("incident"),
+        )
 
     @property
     def is_end(self) -> bool:
-        """Whether it tells how a node ended, which is no outcome of a report."""
-        return self.outcome in ENDS
+        """Tell whether it says how an incident ended after a reboot or a repair."""
+        return self.state in ENDS
 
 
 def read_log(messages: Sequence[str]) -> list[LogLine]:
-    """The lines among a log's messages that tell an outcome."""
-    return [LogLine.read(line) for line in map(_object, messages) if "outcome" in line]
+    """Return the lines among a log's messages that are about a report or an incident."""
+    return [LogLine.read(line) for line in map(_object, messages) if "outcome" in line or "state" in line]
 
 
 def read_recoveries(messages: Sequence[str]) -> list[float]:
-    """The seconds of the metric TimeToRecovery, from the lines that CloudWatch makes metrics of."""
+    """Return the seconds of the metric TimeToRecovery, from the lines that CloudWatch makes metrics of."""
     lines = [line for line in map(_object, messages) if "_aws" in line]
     return [seconds for line in lines for seconds in _numbers(line.get("TimeToRecovery", ()))]
 
@@ -150,9 +161,12 @@ def _numbers(value: Any) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """Everything seen up to one moment; the letters, `well` (the healthy nodes that run) and the queues' depths
-    are as of that moment. `waiting` counts what the intake queue has, without the checks that are not due yet;
-    `delayed` the dead letters to be seen later. `recoveries` has the metric TimeToRecovery, in seconds."""
+    """Holds everything seen up to one moment.
+
+    The letters, `well` (the healthy nodes that run) and the queues' depths are as of that moment. `waiting` counts the
+    messages of the intake queue, `delayed` the letters that are invisible yet. `recoveries` has the metric
+    TimeToRecovery, in seconds.
+    """
 
     events: Sequence[Event] = ()
     calls: Sequence[Call] = ()
@@ -166,7 +180,7 @@ class Readings:
     delayed: int = 0
 
     def since(self, earlier: "Readings") -> "Readings":
-        """Without what was there already."""
+        """Return what was not there already."""
         return replace(
             self,
             events=self.events[len(earlier.events) :],
@@ -181,7 +195,7 @@ class Readings:
         return [call for call in self.calls if node in call.started]
 
     def refusal(self, node: str) -> Refusal | None:
-        """What the API said of the node last, if that was a no."""
+        """Return what the API said of the node last, if that was a no."""
         return next((call.refused[node] for call in reversed(self.calls) if node in call.refused), None)
 
     def letters_of(self, node: str) -> list[Letter]:
@@ -191,25 +205,32 @@ class Readings:
         return [told for told in self.told if told.node == node]
 
     def events_of(self, *names: str) -> list[Event]:
-        """The events that name any of these nodes or alarms; not those that say a node is well again."""
+        """Return the events that name any of these nodes or alarms; not those that say a node is well again."""
         return [e for e in self.events if any(name in e.text for name in names) and not e.is_recovery]
 
     def said_well(self, node: str) -> bool:
-        """Whether HyperPod reported the node healthy."""
+        """Tell whether HyperPod reported the node healthy."""
         return any(event.is_recovery and node in event.text for event in self.events)
 
     @property
     def outcomes(self) -> list[LogLine]:
-        """What the log tells of reports: neither what their checks came to, nor how nodes ended."""
-        return [line for line in self.log if not line.by_check and not line.is_end]
+        """Return the log's lines of reports."""
+        return [line for line in self.log if line.outcome]
 
     def outcomes_of(self, events: Sequence[Event]) -> list[LogLine]:
-        """What the log tells of these events."""
+        """Return the log's lines of these events."""
         ids = {event.id for event in events}
         return [line for line in self.outcomes if line.event_id in ids]
 
+    def outcomes_of_node(self, node: str) -> list[LogLine]:
+        return [line for line in self.outcomes if line.node == node]
+
+    def story_of(self, node: str) -> list[LogLine]:
+        """Return the log's lines of a node's incidents, in their order."""
+        return [line for line in self.log if line.node == node and line.state]
+
     def ends_of(self, node: str) -> list[LogLine]:
-        return [line for line in self.log if line.node == node and line.is_end]
+        return [line for line in self.story_of(node) if line.is_end]
 
 
 def _id(entry: Mapping[str, Any]) -> str | None:
@@ -217,7 +238,7 @@ def _id(entry: Mapping[str, Any]) -> str | None:
 
 
 def _object(value: Any) -> Mapping[str, Any]:
-    """The object that a value is, or holds as JSON; an empty one where it is anything else."""
+    """Return the object that a value is, or holds as JSON; an empty one where it is anything else."""
     if isinstance(value, str):
         try:
             value = json.loads(value)

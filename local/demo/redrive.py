@@ -1,4 +1,4 @@
-"""The morning after: what kept nodes from being rebooted is over, and an operator redrives the dead letters."""
+"""Plays the morning after: what kept nodes from being rebooted is over, and an operator redrives the letters."""
 
 import time
 
@@ -17,7 +17,7 @@ from local.demo.stage import BUDGET_SECONDS
 
 
 def redrive(performance: Performance, before: Readings) -> Readings:
-    """End what was in the way and put all dead letters back on the intake queue; what was seen since then."""
+    """End what was in the way, put all letters back on the intake queue, and return what was seen since then."""
     heading(performance.console, "The redrive")
     _free_node(performance)
     _resume(performance)
@@ -39,12 +39,12 @@ def _free_node(performance: Performance) -> None:
 
 def _resume(performance: Performance) -> None:
     command = mode_command(performance.stage.outputs, "active")
-    _show_command(performance, "An operator ends the pause:", command)
+    _show_command(performance, "An operator ends the pause; for letters that come back it is over at once:", command)
     set_mode(performance.stage, command)
 
 
 def _await_budget(performance: Performance, before: Readings) -> None:
-    """Until the budget's window has passed since the reboots, by the simulator's own clock."""
+    """Wait until the budget's window has passed since the reboots, by the simulator's own clock."""
     nodes = {one.node for one in performance.night.budget.expected}
     spent_at = max((call.time for call in before.calls if nodes & set(call.started)), default=0.0)
     cluster = performance.stage.clusters.research.name
@@ -57,9 +57,9 @@ def _await_budget(performance: Performance, before: Readings) -> None:
 
 
 def _move_all(performance: Performance) -> None:
-    """Move the dead letters, and look at neither queue meanwhile: a message that is held is not moved."""
+    """Move the letters, and look at neither queue meanwhile: a message that is held is not moved."""
     command = performance.stage.outputs["RedriveCommand"]
-    _show_command(performance, "Then the dead letters get another try:", command)
+    _show_command(performance, "Then the letters get another try:", command)
     source, destination = (option(command, name) for name in ("--source-arn", "--destination-arn"))
     sqs, deadline = performance.stage.aws.client("sqs"), time.monotonic() + performance.patience
     sqs.start_message_move_task(SourceArn=source, DestinationArn=destination)

@@ -1,4 +1,4 @@
-"""The end of the night, as read: numbers, the mail as its reader gets it, the dead letters, and the verdicts."""
+"""Shows the end of the night, as read: numbers, the mail as its reader gets it, the letters, and the verdicts."""
 
 import textwrap
 from collections import Counter
@@ -18,7 +18,7 @@ _MOST_CHARACTERS = 200  # shown of a body that names no node
 
 
 def show_numbers(console: Console, readings: Readings) -> None:
-    """Events in, nodes rebooted, calls made."""
+    """Show events in, nodes rebooted, calls made."""
     recoveries = sum(event.is_recovery for event in readings.events)
     started = [len(call.started) for call in readings.calls if call.started]
     others = len(readings.calls) - len(started)
@@ -40,12 +40,12 @@ def show_numbers(console: Console, readings: Readings) -> None:
 
 
 def _outcomes(readings: Readings) -> str:
-    counts = Counter(line.outcome for line in readings.outcomes).most_common()
+    counts = Counter(str(line.outcome) for line in readings.outcomes).most_common()
     return ", ".join(f"{number} {outcome}" for outcome, number in counts) or "none"
 
 
 def show_recoveries(console: Console, readings: Readings) -> None:
-    """How long nodes took to be well again, by the function's own metric."""
+    """Show how long nodes took to be well again, by the function's own metric."""
     seconds = sorted(readings.recoveries)
     if not seconds:
         say(console, "   0 values of the metric TimeToRecovery")
@@ -63,7 +63,7 @@ def _each(seconds: Sequence[float]) -> str:
 
 
 def show_mail(console: Console, mails: Sequence[Mail]) -> None:
-    """Each mail in full; lines as long as they are, as in any mail program."""
+    """Show each mail in full; lines as long as they are, as in any mail program."""
     for mail in mails:
         heading(console, f"Mail to {mail.to}")
         console.print(Text(f"Subject: {mail.subject}", style="bold"), soft_wrap=True)
@@ -72,7 +72,7 @@ def show_mail(console: Console, mails: Sequence[Mail]) -> None:
 
 
 def show_letters(console: Console, letters: Sequence[Letter]) -> None:
-    """The dead letters, which stay where they are."""
+    """Show the letters, which stay where they are."""
     heading(console, f"In the dead-letter queue (DLQ): {counted(len(letters), 'message')}")
     for letter in letters:
         node = letter.node or "(no node)"
@@ -86,7 +86,7 @@ def show_letters(console: Console, letters: Sequence[Letter]) -> None:
 
 
 def show_verdicts(console: Console, verdicts: Sequence[Verdict]) -> bool:
-    """Each claim with its tick or cross; whether all of them hold."""
+    """Show each claim with its tick or cross; return whether all of them hold."""
     heading(console, "Held against what was read")
     for verdict in verdicts:
         console.print(Text.assemble(" ", TICK if verdict.holds else CROSS, " ", verdict.claim))

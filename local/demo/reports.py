@@ -1,4 +1,4 @@
-"""The steps of the night in which a node is reported and rebooted, or SageMaker says why not."""
+"""Scripts the steps of the night in which a node is reported and rebooted, or SageMaker says why not."""
 
 from local.demo.checks import Expected, Fate
 from local.demo.clusters import Cluster, Node
@@ -65,7 +65,8 @@ def gone(node: Node) -> Step:
         stage.set_node(node, gone=True)
         stage.break_node(node)
 
-    return Step("A node is reported that is gone", (expect(node, Fate.FAILED, "InstanceIdNotFound"),), play)
+    title = f"{node.cluster}: a node is reported that is gone"
+    return Step(title, (expect(node, Fate.FAILED, "InstanceIdNotFound"),), play)
 
 
 def logical(cluster: Cluster, node: Node) -> Step:

@@ -1,4 +1,4 @@
-"""How a step of the night looks while it goes on: its nodes, and what was seen of each so far. Pure."""
+"""Shows a step of the night while it goes on: its nodes, and what was seen of each so far. Pure."""
 
 import re
 from collections import Counter
@@ -10,10 +10,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from local.demo.checks import DEFERRED, REFUSED, Expected, Fate
-from local.demo.ends import story_of
+from local.demo.checks import Expected, Fate
 from local.demo.marks import MARGIN, counted, shell
-from local.demo.readings import Letter, Readings
+from local.demo.readings import DEFERRED, REFUSED, Letter, LogLine, Readings
 from local.demo.step import Step
 
 _ARN_HEAD = re.compile(r"arn:[^:\s]*:[^:\s]*:[^:\s]*:[^:\s]*:")
@@ -27,7 +26,7 @@ _KINDS = {
 
 
 def scene_view(numbered: Sequence[tuple[int, Step]], readings: Readings) -> Group:
-    """All steps of a scene."""
+    """Return the view of all steps of a scene."""
     return Group(*(_step_view(number, step, readings) for number, step in numbered))
 
 
@@ -40,7 +39,7 @@ def _step_view(number: int, step: Step, readings: Readings) -> Group:
 
 
 def nodes_view(expected: Sequence[Expected], readings: Readings) -> RenderableType:
-    """A line for each node with what became of it, or a few for all of them."""
+    """Return a line for each node with what became of it, or a few for all of them."""
     if len(expected) > _MOST_ROWS:
         return _rows((f"{len(expected)} nodes", Text("\n").join(_in_sum(expected, readings))))
     return _rows(*((one.node, _what_became(one, readings)) for one in expected))
@@ -88,17 +87,21 @@ def _sum_of_letters(refused: Sequence[Expected], letters: Sequence[Letter], read
 
 
 def _story(one: Expected, readings: Readings) -> Text:
-    """What the log tells of a node that is followed, to its end and why it ended so."""
-    lines = story_of(one.node, readings)
-    last = max((at for at, line in enumerate(lines, start=1) if line.is_end), default=len(lines))
-    lines = lines[:last]  # a check that was under way finds nothing to say any more
-    told = [(outcome, len(list(alike))) for outcome, alike in groupby(line.outcome for line in lines)]
-    words = " → ".join(f"{outcome} x{times}" if times > 1 else outcome for outcome, times in told) or "waiting"
+    """Return what the log tells of an incident that is followed, to its end and why it ended so."""
+    lines = readings.story_of(one.node)
+    told = [(state, len(list(alike))) for state, alike in groupby(map(_state, lines))]
+    words = " → ".join(f"{state} x{times}" if times > 1 else state for state, times in told) or "waiting"
     end = next((line for line in lines if line.is_end), None)
     if end is None:
         return Text(words, style="dim")
     code = f": {end.code}{_where(one, readings)}" if end.code else ""
     return Text.assemble((words + code, "yellow" if end.code else "green"), "\n", (end.reason, "dim"))
+
+
+def _state(line: LogLine) -> str:
+    """Return the state of a line. A guard's no to another reboot changes the note of an incident, not its state."""
+    again = line.reason.startswith("not rebooted again: ")
+    return f"not rebooted again ({line.code})" if again and not line.is_end else str(line.state)
 
 
 def _what_became(one: Expected, readings: Readings) -> Text:
@@ -111,7 +114,8 @@ def _what_became(one: Expected, readings: Readings) -> Text:
         return Text(f"reboot started{after}{end}", style="green")
     if refusal:
         return Text(f"{refusal.code}{_where(one, readings)}", style="yellow")
-    line = next((line for line in readings.log if line.node == one.node and line.outcome in (DEFERRED, REFUSED)), None)
+    lines = readings.outcomes_of_node(one.node)
+    line = next((line for line in lines if line.outcome in (DEFERRED, REFUSED)), None)
     if line is None:
         return Text("waiting", style="dim")
     if line.outcome == REFUSED:
@@ -127,5 +131,6 @@ def _seconds_after(one: Expected, readings: Readings, time: float) -> str:
 def _where(one: Expected, readings: Readings) -> str:
     seen = {"DLQ": readings.letters_of(one.node), "topic": readings.told_of(one.node)}
     places = [place for place, messages in seen.items() if messages]
-    later = ", in the DLQ in 15 minutes" if one.fate is Fate.REFUSED_AGAIN and readings.delayed else ""
-    return (f" → {' and '.join(places)}" if places else "") + later
+    again = one.fate in (Fate.REFUSED_AGAIN, Fate.FAILED_AGAIN)
+    places += ["in 15 minutes the DLQ"] if again and readings.delayed else []
+    return f" → {' and '.join(places)}" if places else ""

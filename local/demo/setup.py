@@ -1,4 +1,4 @@
-"""Starting the local AWS and deploying to it, with what goes on shown."""
+"""Starts the local AWS and deploys to it, and shows what goes on."""
 
 import signal
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ _TOOLKIT = "CDKToolkit"
 
 @contextmanager
 def local_aws(console: Console) -> Iterator[LocalAws]:
-    """A local AWS that is gone at the end, however it comes."""
+    """Run a local AWS that is gone at the end, however it comes."""
     aws = LocalAws()
     try:
         with work(console, "local AWS") as line:
@@ -37,7 +37,7 @@ def update_stack(console: Console, aws: LocalAws, context: Mapping[str, str]) ->
 
 
 def deploy_stack(console: Console, aws: LocalAws, context: Mapping[str, str]) -> dict[str, str]:
-    """Bootstrap and deploy; returns the stack's outputs."""
+    """Bootstrap and deploy; return the stack's outputs."""
     with cdk_work(console) as cdk:
         outputs = deploy(aws, context=context, on_line=cdk.read)
         cloudformation = aws.client("cloudformation")

@@ -1,4 +1,4 @@
-"""The demonstration from the empty machine to the verdict: the order of its parts."""
+"""Runs the demonstration from the empty machine to the verdict, part by part."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ from local.demo.watch import Watch
 
 
 def show(console: Console, saboteur: Callable[[LocalAws, Mapping[str, str]], None] | None, patience: float) -> bool:
-    """Set up, play, report, redrive, follow; whether everything was as it must be."""
+    """Set up, play, report, redrive, follow; return whether everything was as it must be."""
     started = time.monotonic()
     say(console, "HyperPod Node Remediation: a night on a local AWS", style="bold")
     heading(console, "Setting up")
@@ -50,9 +50,9 @@ def _set_stage(console: Console, aws: LocalAws, outputs: Mapping[str, str]) -> t
     say(
         console,
         f"Subscribed to the topic: {READER}, and a queue to read it from",
-        "So that nobody waits: batch_window is 1s instead of 5s, cooldown and budget_window are "
-        f"{BUDGET_SECONDS}s instead of 30m and 60m; and because a running function remembers the mode for up to a "
-        "minute, a pause comes with new function instances",
+        "So that no one waits: batch_window is 1s instead of 5s, cooldown and budget_window are "
+        f"{BUDGET_SECONDS}s instead of 30m and 60m, the sweep comes every second instead of every minute; and because "
+        "a running function remembers the mode for up to a minute, a pause comes with new function instances",
     )
     return stage, watch
 
@@ -70,7 +70,7 @@ def _perform(console: Console, performance: Performance) -> bool:
         _show_later_mail(console, after)
         verdicts += [*judge_redrive(night, seen, after), *follow_nodes(performance)]
     else:
-        verdicts.append(Verdict("the redrive", ("there is no dead letter of the node in use to redrive",)))
+        verdicts.append(Verdict("the redrive", ("there is no letter of the node in use to redrive",)))
     return show_verdicts(console, verdicts)
 
 

@@ -1,4 +1,4 @@
-"""What the demonstration plays on: clusters of its own, and subscribers of its own to the topic and the bus."""
+"""Sets the stage: clusters of the demonstration's own, and subscribers of its own to the topic and the bus."""
 
 import json
 from collections.abc import Callable, Container, Mapping
@@ -9,10 +9,14 @@ from local.aws import LocalAws
 from local.demo.clusters import BUDGET_PERCENT, Clusters, Node
 
 READER = "oncall@example.com"
-# What the local AWS is deployed with besides cdk.json; a short window so that nobody sits waiting for a batch to fill.
+# What the local AWS is deployed with besides cdk.json; a short window, so that no one waits for a batch to fill.
 CONTEXT = {"remediation.batch_window": "1s", "remediation.notification_emails": READER}
 # For one event: how it ended is to be known soon.
-SOON = CONTEXT | {"remediation.verify_after": "2s", "remediation.verify_timeout": "8s"}
+SOON = CONTEXT | {
+    "remediation.verify_after": "2s",
+    "remediation.verify_timeout": "8s",
+    "remediation.repair_timeout": "8s",
+}
 # How long a budget stays spent: longer than a slow machine takes for its reports, and yet short enough to wait for.
 BUDGET_SECONDS = 30
 # The cooldown may not be longer than the budget's window.
@@ -26,7 +30,7 @@ _SOURCES = ["aws.sagemaker", "aws.cloudwatch"]
 
 @dataclass(frozen=True, slots=True)
 class AlarmOn:
-    """An alarm in ALARM, by the node that it is about."""
+    """Holds an alarm in ALARM, by the node that it is about."""
 
     node: Node
     calm: Callable[[], None]
@@ -34,7 +38,7 @@ class AlarmOn:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A deployed stack and clusters with nodes, for a script to act on."""
+    """Holds a deployed stack and clusters with nodes, for a script to act on."""
 
     aws: LocalAws
     outputs: Mapping[str, str]
@@ -42,7 +46,7 @@ class Stage:
     alarms: list[AlarmOn] = field(default_factory=list)
 
     def watch_metric(self, node: Node, calm: Callable[[], None]) -> None:
-        """An alarm is in ALARM because of a node; `calm` makes it OK again."""
+        """Note that an alarm is in ALARM because of a node; `calm` makes it OK again."""
         self.alarms.append(AlarmOn(node, calm))
 
     def calm(self, well: Container[str]) -> None:
@@ -59,13 +63,19 @@ class Stage:
         """Script how a node answers; see local.hyperpod.scripting."""
         self._nodes("set", node, changes)
 
+    def lose_answer(self, node: Node) -> None:
+        """Let the answer to the next reboot call that names the node be lost on its way, after the call was made."""
+        self.aws.faults(
+            {"service": "sagemaker", "action": "BatchReboot", "body": node.instance_id, "after": True, "reset": True}
+        )
+
     def _nodes(self, verb: str, node: Node, fields: Mapping[str, object]) -> None:
         asked = {"cluster": node.cluster, "node": node.instance_id, **fields}
         self.aws.admin("POST", f"/_local/hyperpod/nodes/{verb}", asked)
 
 
 def subscribe_to_topic(aws: LocalAws, outputs: Mapping[str, str]) -> str:
-    """The URL of a new queue that gets what the failure topic says."""
+    """Return the URL of a new queue that gets what the failure topic says."""
     topic = outputs["FailureTopicArn"]
     url, arn = _queue(aws, "demo-topic-subscriber", "sns.amazonaws.com", topic)
     aws.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
@@ -73,7 +83,7 @@ def subscribe_to_topic(aws: LocalAws, outputs: Mapping[str, str]) -> str:
 
 
 def listen_to_bus(aws: LocalAws) -> str:
-    """The URL of a new queue that gets a copy of AWS's own events."""
+    """Return the URL of a new queue that gets a copy of AWS's own events."""
     events = aws.client("events")
     rule = events.put_rule(Name="demo-bus-listener", EventPattern=json.dumps({"source": _SOURCES}))["RuleArn"]
     url, arn = _queue(aws, "demo-bus-listener", "events.amazonaws.com", rule)
@@ -82,7 +92,7 @@ def listen_to_bus(aws: LocalAws) -> str:
 
 
 def _queue(aws: LocalAws, name: str, service: str, source_arn: str) -> tuple[str, str]:
-    """A queue that one service may write to for one source: its URL and ARN."""
+    """Make a queue that one service may write to for one source, and return its URL and ARN."""
     arn = f"arn:aws:sqs:{aws.region}:{aws.account}:{name}"
     statement: dict[str, Any] = {
         "Effect": "Allow",

@@ -1,4 +1,4 @@
-"""One thing that happens in the night, and what must come of it."""
+"""Defines a thing that happens in the night, and what must become of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from local.demo.stage import Stage
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What happens, shown by its title and, where an operator acts, the command; and the fates that it leads to.
+    """Describes what happens, by its title and, where an operator acts, the command; and the fates that it leads to.
 
     `budget` is how many of the nodes whose fate it decides are to be rebooted. `tallied` shows what became of each
     report, not of the nodes alone.
@@ -26,12 +26,12 @@ class Step:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What its events are known by: its nodes, and an alarm whose own event names none of them."""
+        """Return what its events are known by: its nodes, and an alarm whose own event names none of them."""
         return (*(one.node for one in self.expected), *([self.alarm] if self.alarm else []))
 
     @property
     def reboots(self) -> int:
-        """How many nodes are to be rebooted."""
+        """Return how many nodes are to be rebooted."""
         return self.budget + sum(one.fate is Fate.REBOOTED for one in self.expected)
 
 
@@ -39,7 +39,7 @@ Scene = tuple[Step, ...]  # steps that happen at the same time
 
 
 def expect(node: Node, fate: Fate, code: str | None = None) -> Expected:
-    """A fate for a node that is reported by its instance ID."""
+    """Return a fate for a node that is reported by its instance ID."""
     return Expected(node.instance_id, fate, code, instance=node.instance_id)
 
 

@@ -1,4 +1,4 @@
-"""What the night and the redrive must have come to, held against what was read. Pure."""
+"""Holds what the night and the redrive must have come to against what was read. Pure."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ from local.demo.night import Night
 from local.demo.readings import Readings
 from local.demo.stage import READER
 
-# What a report may come to whose node is, or was, being rebooted for another one.
-_SWALLOWED = {"duplicate", "cleared"}
+# The outcomes of a report about a node that is, or was, being rebooted for another report.
+_JOINED = {"duplicate", "cleared"}
 
 
 def judge_night(night: Night, seen: Readings) -> list[Verdict]:
-    """The claims about the night."""
+    """Return the claims about the night."""
     expected, reboots = night.expected, night.reboots
     calls = [call for call in seen.calls if call.started]
     too_many = [f"{len(calls)} calls rebooted something"] if len(calls) > most_calls(reboots) else []
@@ -44,9 +44,7 @@ def judge_night(night: Night, seen: Readings) -> list[Verdict]:
             tuple(problems(refused, seen)),
         ),
         Verdict(f"{READER} got mail that names all of them", tuple(_not_mailed(night, seen))),
-        Verdict(
-            f"one node's {STORM_REPORTS} reports were one reboot and no message", tuple(_not_swallowed(night, seen))
-        ),
+        Verdict(f"one node's {STORM_REPORTS} reports were one reboot and no message", tuple(_not_joined(night, seen))),
         Verdict(
             f"{len(alone)} nodes were left alone: one of a muted alarm, one that HyperPod replaces",
             tuple(problems(alone, seen)),
@@ -57,11 +55,18 @@ def judge_night(night: Night, seen: Readings) -> list[Verdict]:
 
 
 def judge_redrive(night: Night, before: Readings, after: Readings) -> list[Verdict]:
-    """The claims about what came of the dead letters; `after` has only what was seen since the redrive."""
+    """Return the claims about what became of the letters; `after` has only what was seen since the redrive."""
     groups = night.after_redrive(before)
     expected = [one for group in groups for one in group.expected]
+    back = len(of_fate(expected, Fate.FAILED_AGAIN)) + len(of_fate(expected, Fate.REFUSED_AGAIN))
+    hidden = [] if after.delayed == back else [f"{after.delayed} letters wait in the dead-letter queue"]
     return [
         *(Verdict(f"redrive: {group.claim}", tuple(problems(group.expected, after))) for group in groups),
+        Verdict(
+            f"redrive: the {back} letters that are back in the DLQ are invisible for 15 minutes, so that a move task "
+            "does not chase them",
+            tuple(hidden),
+        ),
         Verdict(
             "they are healthy, and nothing else came of it", (*not_well(expected, after), *strangers(expected, after))
         ),
@@ -91,13 +96,13 @@ def _not_mailed(night: Night, seen: Readings) -> Iterator[str]:
             yield f"{READER} got no mail that names {one.node}"
 
 
-def _not_swallowed(night: Night, seen: Readings) -> Iterator[str]:
+def _not_joined(night: Night, seen: Readings) -> Iterator[str]:
     [one] = night.storm.expected
     reports = seen.events_of(one.node)
     outcomes = Counter(line.outcome for line in seen.outcomes_of(reports))
     if len(reports) != STORM_REPORTS or outcomes.total() != len(reports):
         yield f"{one.node}: {len(reports)} reports, {outcomes.total()} outcomes"
-    if outcomes.pop("rebooted", 0) != 1 or outcomes.keys() - _SWALLOWED:
+    if outcomes.pop("rebooted", 0) != 1 or outcomes.keys() - _JOINED:
         yield f"{one.node}: its reports came to {dict(outcomes)}"
     if seen.letters_of(one.node) or seen.told_of(one.node) or any(one.node in mail.text for mail in seen.mails):
-        yield f"{one.node}: somebody was told of it"
+        yield f"{one.node}: people were told of it"

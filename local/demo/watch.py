@@ -1,4 +1,4 @@
-"""Reads what happened, from outside: nothing here knows what should have happened."""
+"""Reads what happened, from outside; nothing here knows what should have happened."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,7 +16,7 @@ from local.demo.readings import (
     read_told,
 )
 
-_HELD_SECONDS = 20  # longer than one look at the dead letters takes
+_HELD_SECONDS = 20  # longer than one look at the dead-letter queue takes
 _DEPTHS = ("", "NotVisible", "Delayed")
 
 
@@ -34,10 +34,10 @@ class Watch:
         self._events: list[Event] = []
 
     def look(self) -> Readings:
-        """Everything as of now."""
+        """Return everything as of now."""
         for message in self._drain(self._bus_queue):
             self._events.append(Event.read(message["Body"], int(message["Attributes"]["SentTimestamp"]) / 1000))
-        intake = self._depths(self._outputs["IntakeQueueUrl"])  # first: what left it by now shows below
+        intake = self._depths(self._outputs["IntakeQueueUrl"])  # first: what became of what left it shows below
         calls = self._aws.admin("GET", "/_local/hyperpod/calls")["calls"]
         letters = self._dead_letters()
         for message in self._drain(self._topic_queue):
@@ -52,7 +52,7 @@ class Watch:
             log=tuple(read_log(messages)),
             recoveries=tuple(read_recoveries(messages)),
             well=frozenset(self._well()),
-            waiting=intake[""] + intake["NotVisible"],  # the delayed ones are checks, which are not due yet
+            waiting=sum(intake.values()),
             delayed=self._depths(self._outputs["DeadLetterQueueUrl"])["Delayed"],
         )
 
@@ -67,7 +67,7 @@ class Watch:
             yield messages
 
     def _drain(self, url: str) -> list[Mapping[str, Any]]:
-        """Take everything out of a queue of our own."""
+        """Take everything out of a queue of our own, and return it."""
         taken = []
         for messages in self._receive(url):
             entries = [{"Id": str(i), "ReceiptHandle": m["ReceiptHandle"]} for i, m in enumerate(messages)]
@@ -76,7 +76,7 @@ class Watch:
         return taken
 
     def _dead_letters(self) -> list[Letter]:
-        """The dead letters, each put back as visible as it was: they are not ours to take."""
+        """Return the letters, each put back as visible as it was: they are not ours to take."""
         url = self._outputs["DeadLetterQueueUrl"]
         held = [message for messages in self._receive(url) for message in messages]
         for message in held:

@@ -1,4 +1,4 @@
-"""A simulated SageMaker HyperPod, served inside the local AWS: the API, and an admin API that scripts it."""
+"""Serves a simulated SageMaker HyperPod inside the local AWS: the API, and an admin API that scripts it."""
 
 import asyncio
 import time
@@ -29,7 +29,7 @@ async def admin(method: str, path: str, body: bytes) -> tuple[int, object]:
 
 
 def cluster_arn(name_or_arn: str) -> str:
-    """The ARN that IAM judges a request by; an unknown cluster has one too, with an ID of zeros."""
+    """Return the ARN that IAM judges a request by; that of an unknown cluster has an ID of zeros."""
     return _simulator.arn(name_or_arn)
 
 

@@ -1,4 +1,4 @@
-"""The admin API under /_local/hyperpod/: makes clusters, breaks nodes, scripts answers, shows what happened.
+"""Serves the admin API under /_local/hyperpod/: makes clusters, breaks nodes, scripts answers, shows the calls.
 
 POST   clusters      {"name", "nodes" | "groups", ...}: plans.read_cluster; its description
 GET    clusters[/NAME], DELETE clusters[/NAME]
@@ -6,6 +6,7 @@ POST   nodes/break   {"cluster"?, "node", "reason"?, "repair_action"?, "recommen
                      "reboot"?: how reboots of it end, endings.read_reboot; "stays_sick"? is short for one such end,
                      "repair"?: what HyperPod itself does about it, endings.read_repair}
 POST   nodes/heal    {"cluster"?, "node", "event"?}; nothing more of what was asked for it will happen
+POST   nodes/replace {"cluster"?, "node", ...}: another instance takes its place, endings.read_replacement
 POST   nodes/set     {"cluster"?, "node", ...}: scripting.script
 GET    calls         {"calls": [calls.Call], "counts": {OPERATION: number}}; DELETE calls forgets them
 GET    reboots       [world.Reboot]
@@ -16,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 from local.hyperpod.ending import RECOVERY, Repair
-from local.hyperpod.endings import read_repair
+from local.hyperpod.endings import read_repair, read_replacement
 from local.hyperpod.errors import AdminError
 from local.hyperpod.fields import Fields, read_fields
 from local.hyperpod.health import DOCUMENTED_REASON, HEALTHY, Health, recommendation_for
@@ -41,6 +42,7 @@ class Admin:
             ("DELETE", "clusters/*"): lambda name, _fields: self._delete([self._cluster(name).name]),
             ("POST", "nodes/break"): lambda _name, fields: self._break(fields),
             ("POST", "nodes/heal"): lambda _name, fields: self._heal(fields),
+            ("POST", "nodes/replace"): lambda _name, fields: self._replace(fields),
             ("POST", "nodes/set"): lambda _name, fields: self._set(fields),
             ("GET", "calls"): lambda _name, _fields: simulator.log.as_json(),
             ("DELETE", "calls"): lambda _name, _fields: simulator.log.clear(),
@@ -103,6 +105,16 @@ class Admin:
             self._simulator.tell(cluster, node, health)
         return describe_node(node) | {"cluster": cluster.name}
 
+    def _replace(self, fields: Fields) -> object:
+        cluster, node = self._node(fields)
+        ending = read_replacement(fields)
+        fields.done()
+        if node.gone:
+            raise AdminError(409, f"nodes/replace: {node.instance_id} is gone")
+        self._simulator.repairer.cancel(node)
+        self._simulator.mender.end(cluster, node, ending)
+        return describe_node(node) | {"cluster": cluster.name}
+
     def _set(self, fields: Fields) -> object:
         cluster, node = self._node(fields)
         script(node, fields, self._simulator.clock())
@@ -115,7 +127,7 @@ class Admin:
         return cluster
 
     def _node(self, fields: Fields) -> tuple[Cluster, Node]:
-        """The node that the fields name by either ID; its cluster need not be given."""
+        """Return the node that the fields name by either ID, with or without its cluster."""
         world, id_ = self._simulator.world, fields.take("node", str)
         cluster = fields.take_or_null("cluster", str)
         clusters = [self._cluster(cluster)] if cluster else world.clusters.values()
@@ -126,7 +138,7 @@ class Admin:
 
 
 def _repair(cluster: Cluster, node: Node, action: str | None, fields: Fields) -> Repair | None:
-    """What HyperPod itself is to do, where it would do anything."""
+    """Return HyperPod's own repair that is asked for, if the cluster has such repairs."""
     if "repair" not in fields:
         return None
     repair = read_repair(fields.take_any("repair"))
@@ -140,7 +152,7 @@ def _repair(cluster: Cluster, node: Node, action: str | None, fields: Fields) ->
 
 
 def _route(path: str) -> tuple[str, str]:
-    """What the path is about, and the name at its end where it is about one cluster."""
+    """Return the route of a path, and the name at its end if it is about one cluster."""
     route = path.removeprefix(_PREFIX).strip("/")
     first, _, name = route.partition("/")
     return ("clusters/*", name) if first == "clusters" and name else (route, "")

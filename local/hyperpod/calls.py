@@ -1,4 +1,4 @@
-"""The log of what was asked of the simulated API, for tests and people to read."""
+"""Logs the calls of the simulated API, for tests and people to read."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One BatchRebootClusterNodes request and either its `answer` or its `error` (code and message).
+    """Holds a BatchRebootClusterNodes request and either its `answer` or its `error` (code and message).
 
     `cluster` and the IDs are what the request said; `time` in seconds since 1970; `principal` an IAM ARN if known.
     """
@@ -23,7 +23,7 @@ class Call:
 
 
 class CallLog:
-    """Every BatchRebootClusterNodes call in order, and how often each operation was called."""
+    """Keeps every BatchRebootClusterNodes call in order, and the number of calls of each operation."""
 
     def __init__(self) -> None:
         self._calls: list[Call] = []

@@ -1,4 +1,4 @@
-"""What botocore's service model says about requests and answers; it alone decides which fields and values are right."""
+"""Checks requests and answers against botocore's service model, which alone decides what is right."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -30,14 +30,14 @@ def _service() -> ServiceModel:
 
 @lru_cache
 def operation(name: str) -> OperationModel:
-    """The model of one operation; raises ApiError for a name that SageMaker does not know."""
+    """Return the model of an operation. Raises ApiError for a name that SageMaker does not know."""
     if name not in _service().operation_names:
         raise ApiError("UnknownOperationException", f"The requested operation {name!r} is not known")
     return _service().operation_model(name)
 
 
 def values_of(shape: str) -> tuple[str, ...]:
-    """The values of an enumeration, such as ClusterInstanceStatus."""
+    """Return the values of an enumeration, such as ClusterInstanceStatus."""
     return tuple(_service().shape_for(shape).metadata["enum"])
 
 
@@ -57,7 +57,7 @@ def check_answer(name: str, answer: Mapping[str, Any]) -> None:
 
 
 def violations(shape: Shape, value: object, path: str = "") -> Iterator[str]:
-    """Every way in which a JSON value fails its shape, worded as AWS's "validation error detected" does."""
+    """Yield every violation of a JSON value's shape, in the words of AWS's "validation error detected"."""
     types = _JSON_TYPES[shape.type_name]
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         yield _violation(value, path, f"Member must be of type {shape.type_name}")
@@ -85,7 +85,7 @@ def _structure_violations(shape: StructureShape, value: Mapping[str, Any], path:
 
 
 def _list_violations(shape: ListShape, items: list[Any], path: str) -> Iterator[str]:
-    """AWS quotes a list of scalars as a whole, with all that its members must satisfy; structures it numbers from 1."""
+    """Quote a list of scalars as a whole, with all that its members must satisfy; number structures from 1."""
     if isinstance(shape.member, StructureShape | ListShape | MapShape):
         for number, item in enumerate(items, start=1):
             yield from violations(shape.member, item, f"{path}.{number}.member")

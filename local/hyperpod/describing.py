@@ -1,4 +1,4 @@
-"""Answers of the Describe and List operations."""
+"""Answers the Describe and List operations."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -49,16 +49,17 @@ def list_cluster_nodes(world: World, request: Mapping[str, Any]) -> dict[str, An
     return {"ClusterNodeSummaries": [_node(node, logical=logical) for node in nodes], **more}
 
 
-def describe_cluster_node(world: World, request: Mapping[str, Any]) -> dict[str, Any]:
+def describe_cluster_node(world: World, request: Mapping[str, Any], *, now: float) -> dict[str, Any]:
     cluster = world.cluster(request["ClusterName"])
     node_id, logical_id = request.get("NodeId"), request.get("NodeLogicalId")
     if (node_id is None) == (logical_id is None):
         raise validation("Specify either NodeId or NodeLogicalId, but not both")
     if logical_id is not None and not cluster.plan.continuous:
         raise validation("NodeLogicalId is only supported for clusters with NodeProvisioningMode Continuous")
-    node = cluster.by_instance_id(node_id) if node_id is not None else cluster.by_logical_id(str(logical_id))
+    kind, id_ = ("instance_id", node_id) if node_id is not None else ("logical_id", logical_id)
+    node = next((node for node in cluster.described(now) if getattr(node, kind) == id_), None)
     if node is None:
-        raise not_found(f"Node '{node_id or logical_id}' does not exist in cluster '{cluster.name}'")
+        raise not_found(f"Node '{id_}' does not exist in cluster '{cluster.name}'")
     return {"NodeDetails": _node(node, logical=True)}
 
 

@@ -1,4 +1,4 @@
-"""What the emulator around the simulation knows: whose request this is, and for which account and region.
+"""Asks the emulator around the simulation for a request's caller, account and region.
 
 Looked up in modules that the emulator has loaded, never imported: without it the simulation stands on its own.
 """
@@ -14,7 +14,7 @@ _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/")
 
 
 def scope() -> Scope:
-    """The account and region of the current request."""
+    """Return the account and region of the current request."""
     responses = sys.modules.get("ministack.core.responses")
     if responses:
         return Scope(responses.get_account_id(), responses.get_region())
@@ -23,7 +23,7 @@ def scope() -> Scope:
 
 
 def principal(headers: Mapping[str, str]) -> str | None:
-    """The ARN behind a role's session key; another access key as it is; None for an unsigned request."""
+    """Return the ARN behind a role's session key, another access key as it is, None for an unsigned request."""
     found = _CREDENTIAL.search(headers.get("authorization", ""))
     if not found:
         return None

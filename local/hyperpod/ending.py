@@ -1,4 +1,4 @@
-"""How a node is after it broke: what a reboot makes of it, and what HyperPod makes of it by itself."""
+"""Defines how a broken node can end: after a reboot, and after HyperPod's own repair."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,11 @@ STUCK = "stuck"
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What a reboot or a repair leaves behind; `kind` is one of the names above.
+    """Describes a node after a reboot or a repair; `kind` is one of the names above.
 
     `says_so`: a health event tells of it. `status` and `message` are those of a node that got stuck (a status of None:
-    as it was). `pending_seconds`: how long the instance that takes the node's place starts.
+    as it was). `pending_seconds`: how long the instance that takes the node's place starts; `lag_seconds`: how long
+    DescribeClusterNode goes on answering with the old one.
     """
 
     kind: str = RECOVERS
@@ -21,6 +22,7 @@ class Ending:
     status: str | None = None
     message: str = ""
     pending_seconds: float = 0.0
+    lag_seconds: float = 0.0
 
 
 RECOVERY = Ending()
@@ -28,7 +30,7 @@ RECOVERY = Ending()
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """HyperPod's own repair: when it begins, how long it takes (None: as long as a reboot), and how it ends."""
+    """Describes HyperPod's own repair: when it begins, how long it takes (None: as a reboot), how it ends."""
 
     after_seconds: float
     seconds: float | None

@@ -14,11 +14,12 @@ _STUCK_REPAIR = "The instance could not be repaired"
 
 
 def read_reboot(values: Any) -> tuple[Ending, float | None]:
-    """Read {"ends"?, "seconds"?, "says_so"?, "status"?, "message"?, "pending_seconds"?}.
+    """Read {"ends"?, "seconds"?, "says_so"?, "status"?, "message"?, "pending_seconds"?, "lag_seconds"?}.
 
     `ends`: `recovers` (the default), `stays_sick`, `replaced` or `stuck`; `seconds`: how long reboots take (None: as
     before). `says_so`: whether a health event tells of it, by default of all but `stays_sick`. `status` (Pending) and
-    `message`: of a `stuck` node, for ever. `pending_seconds`: how long the new instance of a `replaced` one starts.
+    `message`: of a `stuck` node, for ever. `pending_seconds`: how long the new instance of a `replaced` one starts;
+    `lag_seconds`: how long DescribeClusterNode goes on answering with the old one.
     """
     fields = Fields(values, "reboot")
     seconds = fields.take_seconds("seconds") if "seconds" in fields else None
@@ -43,8 +44,13 @@ def read_repair(values: Any) -> Repair:
     return repair
 
 
+def read_replacement(fields: Fields) -> Ending:
+    """Take {"says_so"?, "pending_seconds"?, "lag_seconds"?} of a `replaced` node."""
+    return _replaced(fields, says_so=fields.take("says_so", bool, default=True))
+
+
 def _read(fields: Fields, kinds: tuple[str, ...], stuck_message: str, stuck_status: str | None) -> Ending:
-    """An ending takes only what it has a use for: `done` names the rest."""
+    """Read what an ending has a use for; `done` names the rest."""
     kind = fields.take_one_of("ends", kinds, RECOVERS)
     if kind == STUCK:
         statuses = values_of("ClusterInstanceStatus")
@@ -52,5 +58,9 @@ def _read(fields: Fields, kinds: tuple[str, ...], stuck_message: str, stuck_stat
         return Ending(kind, says_so=False, status=status, message=fields.take("message", str, stuck_message))
     # Who stays sick has told already; who is well again has news.
     says_so = fields.take("says_so", bool, default=kind != STAYS_SICK)
-    pending = fields.take_seconds("pending_seconds", 0.0) if kind == REPLACED else 0.0
-    return Ending(kind, says_so=says_so, pending_seconds=pending)
+    return _replaced(fields, says_so=says_so) if kind == REPLACED else Ending(kind, says_so=says_so)
+
+
+def _replaced(fields: Fields, *, says_so: bool) -> Ending:
+    pending, lag = (fields.take_seconds(key, 0.0) for key in ("pending_seconds", "lag_seconds"))
+    return Ending(REPLACED, says_so=says_so, pending_seconds=pending, lag_seconds=lag)

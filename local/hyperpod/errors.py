@@ -1,10 +1,10 @@
-"""How the simulated service, and the API that scripts it, say no."""
+"""Defines the errors of the simulated service and of its admin API."""
 
 from dataclasses import dataclass
 
 
 class ApiError(Exception):
-    """An error of the AWS API, in the words that a client gets to see."""
+    """Reports an error of the AWS API, in the words that a client sees."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
@@ -21,7 +21,7 @@ def not_found(message: str) -> ApiError:
 
 
 class AdminError(Exception):
-    """A request to the admin API that cannot be carried out; the message is one line for people."""
+    """Reports a request to the admin API that cannot be carried out; the message is one line for people."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -31,7 +31,7 @@ class AdminError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class NodeError:
-    """Why one node of a batch was not rebooted: an ErrorCode of the API and its message."""
+    """Names the reason why a node of a batch was not rebooted: the API's ErrorCode and message."""
 
     code: str
     message: str

@@ -1,4 +1,4 @@
-"""The `SageMaker HyperPod Cluster Node Health Event`, as samples/node-health.documented.json shows it."""
+"""Makes the `SageMaker HyperPod Cluster Node Health Event`, as samples/node-health.documented.json has it."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ DETAIL_TYPE = "SageMaker HyperPod Cluster Node Health Event"
 
 
 def health_event(cluster: Cluster, node: Node, health: Health, now: float) -> Mapping[str, object]:
-    """The entry that puts the event on the bus."""
+    """Return the PutEvents entry of the event."""
     detail = {
         "ClusterName": cluster.name,
         "ClusterArn": cluster.arn,

@@ -1,4 +1,4 @@
-"""Reads the JSON bodies of the admin API: a wrong, missing or unknown field is one line that names it."""
+"""Reads the JSON bodies of the admin API. An error names the wrong, missing or unknown field in one line."""
 
 import json
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ _REQUIRED: Any = object()
 
 
 class Fields:
-    """The fields of one object; `done` raises for those that nobody took."""
+    """Holds the fields of one object; `done` raises for those that were not taken."""
 
     def __init__(self, values: Any, where: str) -> None:
         if not isinstance(values, dict):
@@ -24,7 +24,7 @@ class Fields:
         return key in self._values
 
     def take(self, key: str, type_: type[_Value], default: _Value = _REQUIRED) -> _Value:
-        """The value under `key`; without a default it must be there."""
+        """Take the value under `key`; without a default it must be there."""
         if key not in self._values:
             if default is _REQUIRED:
                 raise AdminError(400, f"{self._where}: {key} is missing")
@@ -37,7 +37,7 @@ class Fields:
         return value
 
     def take_or_null(self, key: str, type_: type[_Value], default: _Value | None = None) -> _Value | None:
-        """The value under `key`, which may also be null."""
+        """Take the value under `key`, which may also be null."""
         if key in self._values and self._values[key] is None:
             del self._values[key]
             return None

@@ -1,4 +1,4 @@
-"""The health of a node, in the words of its event."""
+"""Describes the health of a node in the words of its event."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ _REPAIRING = "HyperPod is working on repairing the unhealthy node. Please wait."
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """An event's HealthSummary; every field but the status may be null."""
+    """Holds an event's HealthSummary; every field but the status may be null."""
 
     status: str
     reason: str | None
@@ -25,5 +25,5 @@ HEALTHY = Health("Healthy", None, None, None)
 
 
 def recommendation_for(repair_action: str | None) -> str:
-    """What HyperPod recommends along with a repair action."""
+    """Return HyperPod's recommendation for a repair action."""
     return _RECOMMENDATION if repair_action in (None, "None") else _REPAIRING

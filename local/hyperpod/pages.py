@@ -1,4 +1,4 @@
-"""Sorting and paging, as the List operations share them."""
+"""Sorts and pages the answers of the List operations."""
 
 import base64
 import binascii
@@ -19,7 +19,7 @@ def page(
     created: Callable[[_Item], float],
     name: Callable[[_Item], str],
 ) -> tuple[list[_Item], dict[str, str]]:
-    """The items that a List request asks for, and the NextToken field if there are more.
+    """Return the items that a List request asks for, and the NextToken field if there are more.
 
     Raises a ValidationException for a token that no answer carried.
     """

@@ -1,4 +1,4 @@
-"""Reads a cluster as the admin API asks for it, and describes clusters as it answers them."""
+"""Reads the clusters that the admin API is asked for, and describes clusters for its answers."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ def _count(fields: Fields, key: str) -> int:
 
 
 def _eks_name(fields: Fields, cluster: str) -> str | None:
-    """The EKS cluster's name, None for Slurm; a cluster that says nothing is an EKS one."""
+    """Return the EKS cluster's name, None for Slurm. Without an orchestrator it is an EKS cluster."""
     if "orchestrator" not in fields:
         return f"{cluster}-eks"
     orchestrator = fields.take_any("orchestrator")
@@ -72,7 +72,7 @@ def _eks_name(fields: Fields, cluster: str) -> str | None:
 
 
 def _check_names(plan: ClusterPlan) -> None:
-    """What the API would not let one create, it must not have to describe either."""
+    """Refuse names that the API would not let one create: it must not have to describe them either."""
     cluster = operation("DescribeCluster").output_shape
     group = operation("ListClusterNodes").input_shape
     if cluster is None or group is None:
@@ -86,7 +86,7 @@ def _check_names(plan: ClusterPlan) -> None:
 
 
 def describe(cluster: Cluster) -> dict[str, Any]:
-    """A cluster with its nodes and what they were scripted to do."""
+    """Describe a cluster with its nodes and what they were scripted to do."""
     plan = cluster.plan
     return {
         "name": cluster.name,

@@ -1,4 +1,4 @@
-"""Rebooting nodes: who may be rebooted, and the time that it takes."""
+"""Reboots nodes: which may be rebooted, and how long it takes."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from local.hyperpod.ending import STUCK
 from local.hyperpod.errors import NodeError, validation
 from local.hyperpod.repairing import Mender, seconds_of
 from local.hyperpod.schedule import Clock, Schedule
-from local.hyperpod.world import Cluster, Node, Reboot
+from local.hyperpod.world import Cluster, Node, Reboot, ScriptedFailure
 
 _MOST_NODES = 25
 _REBOOTABLE = ("Running", "Failure")
@@ -57,25 +57,25 @@ class Rebooter:
         started, failed = [], []
         for id_ in ids:
             node = find(id_)
-            error = self._obstacle(node)
-            if error or node is None:
-                error = error or _error("InstanceIdNotFound")
+            obstacle = self._obstacle(node)
+            if obstacle:
+                error = obstacle.error
                 # The documentation of logical IDs speaks of nodes where that of instance IDs speaks of instances.
                 message = error.message if key == "NodeId" else error.message.replace("instance", "node")
-                failed.append({key: id_, "ErrorCode": error.code, "Message": message})
-            else:
+                failed += [{key: id_, "ErrorCode": error.code, "Message": message}] * obstacle.listed
+            if node and (obstacle is None or obstacle.rebooted):
                 self._start(cluster, node)
                 started.append(id_)
         return started, failed
 
-    def _obstacle(self, node: Node | None) -> NodeError | None:
+    def _obstacle(self, node: Node | None) -> ScriptedFailure | None:
         if node is None:
-            return _error("InstanceIdNotFound")
+            return _failure("InstanceIdNotFound")
         if node.failure:
             return _scripted(node)
         if node.reboot or node.repair or self._clock() < node.in_use_until:
-            return _error("InstanceIdInUse")
-        return None if node.status in _REBOOTABLE else _error("InvalidInstanceStatus")
+            return _failure("InstanceIdInUse")
+        return None if node.status in _REBOOTABLE else _failure("InvalidInstanceStatus")
 
     def _start(self, cluster: Cluster, node: Node) -> None:
         now = self._clock()
@@ -101,7 +101,7 @@ def _check_as_a_whole(cluster: Cluster, node_ids: list[str], logical_ids: list[s
         raise validation("NodeLogicalIds is only supported for clusters with NodeProvisioningMode Continuous")
 
 
-def _scripted(node: Node) -> NodeError | None:
+def _scripted(node: Node) -> ScriptedFailure | None:
     failure = node.failure
     if failure is None:
         return None
@@ -109,8 +109,8 @@ def _scripted(node: Node) -> NodeError | None:
         failure.times -= 1
         if failure.times <= 0:
             node.failure = None
-    return failure.error
+    return failure
 
 
-def _error(code: str) -> NodeError:
-    return NodeError(code, MESSAGES[code])
+def _failure(code: str) -> ScriptedFailure:
+    return ScriptedFailure(NodeError(code, MESSAGES[code]))

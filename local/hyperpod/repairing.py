@@ -1,4 +1,4 @@
-"""How nodes end after a reboot, and how HyperPod repairs them by itself."""
+"""Ends reboots as they were scripted, and repairs nodes as HyperPod does by itself."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ Tell = Callable[[Cluster, Node, Health], None]
 
 
 def seconds_of(cluster: Cluster, node: Node) -> float:
-    """How long the node takes to reboot."""
+    """Return how long the node takes to reboot."""
     return cluster.plan.reboot_seconds if node.reboot_seconds is None else node.reboot_seconds
 
 
@@ -23,7 +23,7 @@ class Mender:
         self._tell = tell
 
     def end(self, cluster: Cluster, node: Node, ending: Ending) -> None:
-        """What is gone stays gone, and a node that was well has nothing to tell."""
+        """End a reboot or repair. A node that is gone stays gone, and one that was well sends no event."""
         if node.gone:
             node.stand("Running")
         elif ending.kind == STUCK:
@@ -36,6 +36,7 @@ class Mender:
 
     def _replace(self, cluster: Cluster, node: Node, ending: Ending) -> None:
         new, says_so = cluster.replace(node, self._schedule.now()), ending.says_so and not node.healthy
+        node.described_until = self._schedule.now() + ending.lag_seconds
         if not ending.pending_seconds:
             self._run(cluster, new, HEALTHY, says_so=says_so)
             return
@@ -58,7 +59,7 @@ class Repairer:
         self._mender = mender
 
     def plan(self, cluster: Cluster, node: Node, repair: Repair) -> None:
-        """The node is in use from now until the repair ends; a stuck one never ends."""
+        """Plan a repair. The node is in use until it ends; a stuck one never does."""
         node.repair = repair
         self._later(repair.after_seconds, cluster, node, repair, self._begin)
 

@@ -1,4 +1,4 @@
-"""What is going to happen: transitions that fall due as the clock moves on."""
+"""Schedules transitions, which fall due as the clock moves on."""
 
 import heapq
 import itertools
@@ -10,7 +10,7 @@ Wake = Callable[[float, Callable[[], None]], object]
 
 
 class Schedule:
-    """Transitions in the order of their time (seconds since 1970).
+    """Keeps transitions in the order of their time (seconds since 1970).
 
     Whoever looks at the world runs what is due first, so no state is ever late; `wake` also runs it when nobody looks.
     """
@@ -23,7 +23,7 @@ class Schedule:
         self._moment: float | None = None
 
     def now(self) -> float:
-        """In a transition the time at which it was due, so that what follows from a late one is not later still."""
+        """Return the time; in a transition, when it was due, so that what follows from it is not late too."""
         return self._clock() if self._moment is None else self._moment
 
     def at(self, when: float, transition: Callable[[], None]) -> None:

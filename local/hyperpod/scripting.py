@@ -1,4 +1,4 @@
-"""Scripts one node's answers to BatchRebootClusterNodes."""
+"""Scripts a node's answers to BatchRebootClusterNodes."""
 
 import math
 
@@ -18,7 +18,8 @@ def script(node: Node, fields: Fields, now: float) -> None:
 
     `in_use` answers InstanceIdInUse, with `in_use_seconds` for that long only; `gone` InstanceIdNotFound; a `status`
     other than Running and Failure InvalidInstanceStatus, and `message` goes with it; `fail` {"code", "message"?,
-    "times"?} its own code, for good or so many times, until null clears it. `reboot` says how reboots end
+    "times"?, "listed"?, "rebooted"?} its own code, for good or so many times, until null clears it, and `listed` times
+    in each answer; `rebooted`: the node is rebooted and listed as successful too. `reboot` says how reboots end
     (endings.read_reboot), of which `reboot_seconds` and `stays_sick` are a part. `instance_id` and `logical_id` give
     the node other IDs, such as a captured event's.
     """
@@ -29,7 +30,7 @@ def script(node: Node, fields: Fields, now: float) -> None:
 
 
 def read_reboot_of(node: Node, fields: Fields) -> dict[str, object]:
-    """The node's attributes that `reboot` changes, or `reboot_seconds` and `stays_sick` in its place."""
+    """Return the node's attributes that `reboot` changes, or `reboot_seconds` and `stays_sick` in its place."""
     if "reboot" in fields and ("reboot_seconds" in fields or "stays_sick" in fields):
         raise AdminError(400, "reboot: takes the place of reboot_seconds and stays_sick, give only one")
     changes: dict[str, object] = {}
@@ -63,7 +64,7 @@ def _read(fields: Fields, now: float) -> dict[str, object]:
 
 
 def _id(fields: Fields, key: str, member: str) -> str:
-    """An ID that DescribeClusterNode could be asked for."""
+    """Take an ID that DescribeClusterNode could be asked for."""
     id_ = fields.take(key, str)
     shape = operation("DescribeClusterNode").input_shape
     found = list(violations(shape.members[member], id_, key)) if shape else []
@@ -80,6 +81,8 @@ def _failure(values: dict[str, object] | None) -> ScriptedFailure | None:
     failure = ScriptedFailure(
         NodeError(code, fields.take("message", str, MESSAGES[code])),
         fields.take("times", int) if "times" in fields else None,
+        listed=fields.take("listed", int, 1),
+        rebooted=fields.take("rebooted", bool, default=False),
     )
     fields.done()
     return failure

@@ -1,4 +1,4 @@
-"""The simulated HyperPod as one object: what a request changes, what time changes, and what is told to the bus."""
+"""Simulates HyperPod: what a request changes, what time changes, and what is put on the bus."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -38,19 +38,19 @@ class Simulator:
         self.world = World()
         self.schedule.clear()
         self.log.clear()
-        mender = Mender(self.schedule, self._tell_later)
-        self.repairer = Repairer(self.schedule, mender)
-        self._rebooter = Rebooter(self.clock, self.schedule, mender, self.world.reboots)
+        self.mender = Mender(self.schedule, self._tell_later)
+        self.repairer = Repairer(self.schedule, self.mender)
+        self._rebooter = Rebooter(self.clock, self.schedule, self.mender, self.world.reboots)
 
     def install(self, put_event: PutEvent) -> None:
         self._put_event = put_event
 
     def tick(self) -> None:
-        """Carry out what fell due since somebody last looked."""
+        """Carry out what fell due since the last look."""
         self.schedule.run_due()
 
     def arn(self, name_or_arn: str) -> str:
-        """The ARN of a cluster; for an unknown one an ARN that no cluster has, since IAM is asked all the same."""
+        """Return the ARN of a cluster, for an unknown one an ARN that no cluster has: IAM is asked all the same."""
         cluster = self.world.find(name_or_arn)
         return cluster.arn if cluster else cluster_arn(self.scope(), _UNKNOWN_CLUSTER_ID)
 
@@ -85,7 +85,9 @@ class Simulator:
     def _operations(self) -> Mapping[str, Callable[[World, Mapping[str, Any]], dict[str, Any]]]:
         return {
             "DescribeCluster": describing.describe_cluster,
-            "DescribeClusterNode": describing.describe_cluster_node,
+            "DescribeClusterNode": lambda world, request: describing.describe_cluster_node(
+                world, request, now=self.clock()
+            ),
             "ListClusterNodes": describing.list_cluster_nodes,
             "ListClusters": describing.list_clusters,
             _REBOOT: lambda world, request: self._rebooter.reboot(world.cluster(request["ClusterName"]), request),

@@ -1,4 +1,4 @@
-"""What exists in the simulation: clusters, their instance groups and nodes, and the reboots that were started."""
+"""Holds what exists in the simulation: clusters, their instance groups and nodes, and the reboots started."""
 
 import hashlib
 import itertools
@@ -17,7 +17,7 @@ _ID_CHARACTERS = string.ascii_lowercase + string.digits
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The account and region that new ARNs are made for."""
+    """Names the account and region that new ARNs are made for."""
 
     account: str
     region: str
@@ -25,7 +25,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class GroupPlan:
-    """An instance group as asked for: `slurm_node_type` is Controller, Login, Compute or None (not a Slurm group)."""
+    """Describes an instance group; `slurm_node_type` is Controller, Login, Compute or None (not a Slurm group)."""
 
     name: str
     count: int
@@ -36,7 +36,7 @@ class GroupPlan:
 
 @dataclass(frozen=True, slots=True)
 class ClusterPlan:
-    """A cluster as asked for; `eks` is the EKS cluster's name, None for Slurm."""
+    """Describes a cluster; `eks` is the EKS cluster's name, None for Slurm."""
 
     name: str
     groups: tuple[GroupPlan, ...]
@@ -49,7 +49,7 @@ class ClusterPlan:
 
 @dataclass(slots=True)
 class Reboot:
-    """One reboot that the API accepted; times in seconds since 1970, `finished` None while it lasts."""
+    """Records a reboot that the API accepted; times in seconds since 1970, `finished` None while it lasts."""
 
     cluster: str
     node: str
@@ -60,18 +60,24 @@ class Reboot:
 
 @dataclass(slots=True)
 class ScriptedFailure:
-    """The error that a node answers instead of being rebooted, for `times` more calls (None: until cleared)."""
+    """Scripts the error that a node answers instead of a reboot, for `times` more calls (None: until cleared).
+
+    The answer lists it `listed` times. With `rebooted` the node is rebooted and listed as successful as well.
+    """
 
     error: NodeError
     times: int | None = None
+    listed: int = 1
+    rebooted: bool = False
 
 
 @dataclass(slots=True)
 class Node:
-    """A node with its state and what it was scripted to do; `in_use_until` in seconds since 1970.
+    """Holds a node's state and what it was scripted to do; `in_use_until` in seconds since 1970.
 
     `message` goes with `status`; `ending` is what a reboot makes of the node, `repair` what HyperPod is about to do or
-    does by itself; `replaced_by` is the instance ID of the node that took its place.
+    does by itself; `replaced_by` is the instance ID of the node that took its place. DescribeClusterNode answers with
+    a node that is gone until `described_until`.
     """
 
     instance_id: str
@@ -87,6 +93,7 @@ class Node:
     stuck: bool = False
     gone: bool = False
     replaced_by: str | None = None
+    described_until: float = -math.inf
     in_use_until: float = -math.inf
     failure: ScriptedFailure | None = None
     reboot_seconds: float | None = None
@@ -106,7 +113,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A cluster; its nodes change, it does not."""
+    """Holds a cluster; its nodes change, it does not."""
 
     plan: ClusterPlan
     id: str
@@ -123,8 +130,13 @@ class Cluster:
         return cluster_arn(self.scope, self.id)
 
     def present(self) -> Iterator[Node]:
-        """The nodes that HyperPod still knows of."""
+        """Yield the nodes that are not gone."""
         return (node for node in self.nodes if not node.gone)
+
+    def described(self, now: float) -> Iterator[Node]:
+        """Yield the nodes that DescribeClusterNode knows; those that are gone and still described come first."""
+        yield from (node for node in self.nodes if node.gone and now < node.described_until)
+        yield from self.present()
 
     def by_instance_id(self, id_: str) -> Node | None:
         return next((node for node in self.present() if node.instance_id == id_), None)
@@ -148,7 +160,7 @@ class Cluster:
 
 
 class World:
-    """Every cluster by name, in the order of creation, and every reboot."""
+    """Holds every cluster by name, in the order of creation, and every reboot."""
 
     def __init__(self) -> None:
         self.clusters: dict[str, Cluster] = {}
@@ -165,7 +177,7 @@ class World:
         return cluster
 
     def cluster(self, name_or_arn: str) -> Cluster:
-        """The cluster so called; raises ResourceNotFound."""
+        """Return a cluster by name or ARN. Raises ResourceNotFound."""
         found = self.find(name_or_arn)
         if found is None:
             raise not_found(f"Cluster '{name_or_arn}' does not exist")
@@ -175,7 +187,7 @@ class World:
         return next((c for c in self.clusters.values() if name_or_arn in (c.name, c.arn)), None)
 
     def nodes_called(self, id_: str, clusters: Iterable[Cluster]) -> list[tuple[Cluster, Node]]:
-        """The nodes with this instance or logical ID; gone ones too, but last."""
+        """Return the nodes with this instance or logical ID, those that are gone last."""
         found = [(cluster, node) for cluster in clusters for node in cluster.nodes if node.is_called(id_)]
         return sorted(found, key=lambda pair: pair[1].gone)
 

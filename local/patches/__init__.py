@@ -1,4 +1,4 @@
-"""What the pinned emulator does unlike AWS, closed one gap per file. All of it touches the emulator's private names."""
+"""Closes gaps between the pinned emulator and AWS, one per file. All of it touches the emulator's private names."""
 
 from local.patches import (
     alarm_actions,

@@ -1,20 +1,18 @@
 """Gap: an alarm's change of state does not reach EventBridge, Lambda actions are stored but not run, and the message of
 an SNS action lacks the alarm's ARN, its metrics and the documented spelling of dimensions.
 
-Touches: `cloudwatch._dispatch_alarm_actions`, `eventbridge._put_events`, `lambda_svc._get_func_record_for_ref`,
-`lambda_svc._execution_record_for_config`.
+Touches: `cloudwatch._dispatch_alarm_actions`, `eventbridge._put_events`.
 """
 
 import json
 import logging
 import time
-from typing import Any
 
-from ministack.core.iam_evaluator import EvalContext, evaluate_resource_policy
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import cloudwatch, eventbridge, lambda_svc, sns
 
 from local.patches.alarm_shapes import Alarm, State, alarm_data, lambda_event, sns_message
+from local.patches.rule_targets import function_record, may_invoke
 
 _log = logging.getLogger("local.alarm_actions")
 _ACTIONS = {"ALARM": "AlarmActions", "OK": "OKActions", "INSUFFICIENT_DATA": "InsufficientDataActions"}
@@ -66,26 +64,8 @@ def _notify(topic_arn: str, alarm: Alarm, old: State, new: State) -> None:
 
 
 def _invoke(function_arn: str, alarm: Alarm, old: State, new: State) -> None:
-    function, config, name = lambda_svc._get_func_record_for_ref(function_arn)
-    if not function or not _may_invoke(function_arn, alarm["AlarmArn"]):
-        _log.warning("%s -> %s: no such function, or its policy does not allow it", alarm["AlarmArn"], name)
+    record = function_record(function_arn)
+    if record is None or not may_invoke(function_arn, _LAMBDA_CALLER, alarm["AlarmArn"]):
+        _log.warning("%s -> %s: no such function, or its policy does not allow it", alarm["AlarmArn"], function_arn)
         return
-    event = lambda_event(alarm, get_account_id(), get_region(), old, new)
-    lambda_svc.invoke_async_with_retry(lambda_svc._execution_record_for_config(function, config), event)
-
-
-def _may_invoke(function_arn: str, alarm_arn: str) -> bool:
-    """Whether the function's resource policy lets CloudWatch alarms, and this one, invoke it."""
-    policy: Any = lambda_svc.function_policy_for_arn(function_arn)
-    account = get_account_id()
-    context = EvalContext(
-        principal_arn="*",
-        principal_type="Service",
-        principal_account="",
-        action="lambda:InvokeFunction",
-        resource_arn=function_arn,
-        region=get_region(),
-        service_context={"aws:sourcearn": alarm_arn, "aws:sourceaccount": account},
-    )
-    verdict = evaluate_resource_policy(policy[0] if policy else None, context, service=_LAMBDA_CALLER)
-    return bool(verdict.decision == "Allow")
+    lambda_svc.invoke_async_with_retry(record, lambda_event(alarm, get_account_id(), get_region(), old, new))

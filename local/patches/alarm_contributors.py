@@ -28,7 +28,7 @@ _PAGE = 10
 
 @dataclass(frozen=True, slots=True)
 class Contributor:
-    """A series that is in ALARM; `since` in seconds since 1970."""
+    """Describes a series that is in ALARM; `since` is in seconds since 1970."""
 
     id: str
     attributes: Mapping[str, str]
@@ -36,7 +36,7 @@ class Contributor:
     since: float
 
     def described(self) -> dict[str, Any]:
-        """The entry of the answer."""
+        """Return the entry of the answer."""
         return {
             "ContributorId": self.id,
             "ContributorAttributes": dict(self.attributes),
@@ -80,12 +80,12 @@ def script(asked: Any) -> dict[str, Any]:
 
 
 def scripted() -> dict[str, Any]:
-    """What was said of each alarm, by ARN."""
+    """Return the scripted contributors by their alarm's ARN."""
     return {arn: [contributor.described() for contributor in found] for arn, found in _contributors.items()}
 
 
 def clear() -> None:
-    """Forget it all."""
+    """Forget all scripted contributors."""
     _contributors.clear()
 
 
@@ -107,14 +107,14 @@ def _read(given: Any, since: Mapping[str, float]) -> Contributor:
 
 @lru_cache
 def _shape() -> Shape:
-    """An AlarmContributor as botocore's model has it."""
+    """Return the AlarmContributor of botocore's model."""
     return ServiceModel(Loader().load_service_model("cloudwatch", "service-2"), "cloudwatch").shape_for(
         "AlarmContributor"
     )
 
 
 def _describe(request: Mapping[str, Any]) -> Any:
-    """The contributors page by page; none while the alarm itself is in another state."""
+    """Answer with the contributors page by page; none while the alarm is in another state than ALARM."""
     name = request.get("AlarmName")
     alarm = _alarm(name)
     if alarm is None:
@@ -130,7 +130,7 @@ def _describe(request: Mapping[str, Any]) -> Any:
 
 
 def _start(token: str | None) -> int | None:
-    """Where the page begins; None for a token that no answer carried."""
+    """Return where the page begins; None for a token that no answer carried."""
     position = "0" if token is None else cloudwatch._decode_page_token(token) or ""
     return int(position) if position.isdecimal() else None
 

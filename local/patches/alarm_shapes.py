@@ -1,4 +1,4 @@
-"""The documented shapes in which an alarm's change of state leaves CloudWatch. Pure.
+"""Makes the documented shapes in which an alarm's change of state leaves CloudWatch. Pure.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-actions-Lambda.html
@@ -15,7 +15,7 @@ Alarm = dict[str, Any]  # as PutMetricAlarm or PutCompositeAlarm takes it, with 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A state of an alarm; `at` in seconds since 1970."""
+    """Describes a state of an alarm; `at` is in seconds since 1970."""
 
     value: str
     reason: str
@@ -23,18 +23,18 @@ class State:
     reason_data: str | None = None
 
     def described(self) -> dict[str, str]:
-        """As events carry it."""
+        """Return the state as events have it."""
         data = {} if self.reason_data is None else {"reasonData": self.reason_data}
         return {"value": self.value, "reason": self.reason, **data, "timestamp": timestamp(self.at)}
 
 
 def timestamp(at: float) -> str:
-    """`2026-01-31T12:00:00.000+0000`."""
+    """Format a time as `2026-01-31T12:00:00.000+0000`."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{int(at * 1000) % 1000:03d}+0000"
 
 
 def alarm_data(alarm: Alarm, old: State, new: State) -> dict[str, Any]:
-    """The `detail` of the event, and the `alarmData` of a Lambda action."""
+    """Return the `detail` of the event, which is also the `alarmData` of a Lambda action."""
     return {
         "alarmName": alarm["AlarmName"],
         "state": new.described(),
@@ -60,7 +60,7 @@ def _configuration(alarm: Alarm) -> dict[str, Any]:
 
 
 def _queries(alarm: Alarm) -> list[dict[str, Any]]:
-    """The alarm's metrics as PutMetricAlarm's `Metrics`, also where it has a single one."""
+    """Return the alarm's metrics as PutMetricAlarm's `Metrics`, also if it has a single one."""
     if alarm.get("Metrics"):
         return list(alarm["Metrics"])
     metric = {key: alarm.get(key) for key in ("Namespace", "MetricName", "Dimensions")}
@@ -89,7 +89,7 @@ def _metric(query: dict[str, Any]) -> dict[str, Any]:
 
 
 def lambda_event(alarm: Alarm, account: str, region: str, old: State, new: State) -> dict[str, Any]:
-    """What an alarm's Lambda action invokes the function with."""
+    """Return the event of an alarm's Lambda action."""
     return {
         "source": "aws.cloudwatch",
         "alarmArn": alarm["AlarmArn"],
@@ -101,7 +101,7 @@ def lambda_event(alarm: Alarm, account: str, region: str, old: State, new: State
 
 
 def sns_message(alarm: Alarm, account: str, region: str, old: State, new: State) -> dict[str, Any]:
-    """What an alarm publishes to a topic, as JSON. AWS writes the region's display name; here it is its code."""
+    """Return what an alarm publishes to a topic. AWS writes the region's display name; here it is its code."""
     message = {
         "AlarmName": alarm["AlarmName"],
         "AlarmDescription": alarm.get("AlarmDescription") or None,

@@ -34,7 +34,7 @@ def apply() -> None:
 
 
 def _partiql_action(body: bytes) -> str:
-    """`dynamodb:PartiQLSelect`, …: the verb of the (first) statement decides."""
+    """Return `dynamodb:PartiQLSelect` and the like: the verb of the (first) statement decides."""
     request = json.loads(body or b"{}")
     first = (request.get("Statements") or [request])[0]
     verb = (first.get("Statement") or "").strip().split(" ")[0]

@@ -1,4 +1,4 @@
-"""One thread for all queue changes.
+"""Makes all queue changes in one thread.
 
 The emulator changes its queues from its event loop and, for event source mappings, from threads of its own. Both
 replace the list of messages, so that a message sent at the wrong moment would be lost. Nothing of ours may lose one.
@@ -29,7 +29,7 @@ def on_loop(call: Callable[[], T]) -> T:
 def _settle(answer: Future[T], call: Callable[[], T]) -> None:
     try:
         answer.set_result(call())
-    except Exception as error:  # handed to the thread that waits
+    except Exception as error:  # noqa: BLE001  # handed to the thread that waits
         answer.set_exception(error)
 
 

@@ -34,7 +34,7 @@ def apply() -> None:
 
 
 def _take(queue_url: str, size: int) -> list[Message]:
-    """The next batch, or nothing while its window is open."""
+    """Return the next batch, or nothing while its window is open."""
     queue = sqs._get_q(queue_url)
     sqs._expire_retained(queue)
     sqs._dlq_sweep(queue)
@@ -55,13 +55,13 @@ def _take(queue_url: str, size: int) -> list[Message]:
 
 
 def _fitting(messages: list[Message], size: int) -> int:
-    """How many of the first messages fit into one batch: its size, and the 6 MB of an invocation."""
+    """Return how many of the first messages fit into one batch: its size, and the 6 MB of an invocation."""
     sizes = accumulate(len(message["body"].encode()) + _RECORD_OVERHEAD_BYTES for message in messages[:size])
     return max(1, sum(total <= _MAX_PAYLOAD_BYTES for total in sizes))
 
 
 def _window(queue_arn: str) -> float:
-    """The batching window in seconds of the mapping that reads this queue."""
+    """Return the batching window, in seconds, of the mapping that reads this queue."""
     mappings = (mapping for mapping in lambda_svc._esms.values() if mapping.get("EventSourceArn") == queue_arn)
     mapping: dict[str, Any] = next(mappings, {})
     return float(mapping.get("MaximumBatchingWindowInSeconds") or 0)
@@ -93,7 +93,7 @@ def _run(  # noqa: PLR0917  # the emulator's signature
 
 
 def failed_items(result: dict[str, Any], sent: Set[str], reports: bool) -> Set[str]:
-    """The message IDs that Lambda counts as failed, given the function's result and the IDs it was sent."""
+    """Return the message IDs that Lambda counts as failed, by the function's result and the IDs it was sent."""
     if result.get("error"):
         return sent
     body = result.get("body")

@@ -20,7 +20,7 @@ _LAMBDA_ENVIRONMENT = {"LANG": "en_US.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/
 
 
 class _WorkerProcesses:
-    """The module `subprocess`, as the emulator's worker sees it."""
+    """Stands in for the module `subprocess` in the emulator's worker."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(subprocess, name)
@@ -46,7 +46,7 @@ def apply() -> None:
 
 
 def function_environment(given: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
-    """What the emulator gives a function, less what it merely passes on from its own environment.
+    """Return the function's environment, without what the emulator merely passes on from its own.
 
     The worker sets the function's own variables itself, so that none of them can be lost here.
     """

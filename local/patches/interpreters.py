@@ -1,4 +1,4 @@
-"""Finding a Python of a function's runtime, without anything but its standard library."""
+"""Finds a Python of a function's runtime, to be run with nothing but its standard library."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ _PROBE_SECONDS = 10
 
 
 def interpreter_for(runtime: str) -> tuple[str, str | None]:
-    """An executable for a runtime such as `python3.13`, and what to tell people if it is not that version."""
+    """Return an executable for a runtime such as `python3.13`, and a remark if it is not that version."""
     wanted = runtime.removeprefix("python")
     for candidate in _candidates(wanted):
         if _version(candidate) == wanted:
@@ -23,7 +23,7 @@ def interpreter_for(runtime: str) -> tuple[str, str | None]:
 
 
 def _candidates(version: str) -> Iterator[Path]:
-    """The running interpreter's base, then PATH, then where pyenv and uv keep theirs."""
+    """Yield the running interpreter's base, then those of PATH, pyenv and uv."""
     if f"{sys.version_info.major}.{sys.version_info.minor}" == version:
         yield Path(getattr(sys, "_base_executable", None) or sys.executable)
     name = f"python{version}"
@@ -36,7 +36,7 @@ def _candidates(version: str) -> Iterator[Path]:
 
 
 def _version(executable: Path) -> str | None:
-    """What a candidate really is: a version manager's shim may exist and still run nothing."""
+    """Return a candidate's version by running it: a version manager's shim may exist and still run nothing."""
     code = "import ssl, sys; print('%d.%d' % sys.version_info[:2])"
     try:
         done = subprocess.run(

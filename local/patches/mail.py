@@ -18,7 +18,7 @@ _KEPT = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """One e-mail; `time` in seconds since 1970."""
+    """Holds an e-mail; `time` is in seconds since 1970."""
 
     to: str
     topic_arn: str
@@ -61,7 +61,7 @@ def apply() -> None:
 
 
 def sent() -> list[dict[str, Any]]:
-    """All e-mails since the start or the last `clear`, the oldest first."""
+    """Return all e-mails since the start or the last `clear`, the oldest first."""
     return [asdict(mail) for mail in _sent]
 
 

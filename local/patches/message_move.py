@@ -21,7 +21,7 @@ _FASTEST = 500  # messages per second, AWS's own limit
 
 @dataclass(slots=True)
 class _Task:
-    """One move; changes only on the event loop."""
+    """Describes one move; it changes only on the event loop."""
 
     source_arn: str
     destination_arn: str | None
@@ -34,7 +34,7 @@ class _Task:
     failure: str | None = None
 
     def described(self) -> dict[str, Any]:
-        """The entry of ListMessageMoveTasks."""
+        """Return the entry of ListMessageMoveTasks."""
         entry = {
             "TaskHandle": self.handle if self.status == "RUNNING" else None,
             "Status": self.status,
@@ -70,7 +70,7 @@ def _list_sources(data: dict[str, Any], url: str) -> dict[str, Any]:
 
 
 def _source_urls(dead_letter_arn: str) -> list[str]:
-    """The queues whose redrive policy names this one."""
+    """Return the queues whose redrive policy names this one."""
     return [
         url
         for url, queue in sqs._queues.items()
@@ -128,7 +128,7 @@ async def _move_all(task: _Task, source: Queue) -> None:
 
 
 def _as_new(message: dict[str, Any]) -> dict[str, Any]:
-    """A redriven message is a new one: its body and attributes are all that it keeps."""
+    """Return a redriven message, which is a new one: it keeps only body and attributes."""
     now = time.time()
     system = {key: value for key, value in message["sys"].items() if key != "DeadLetterQueueSourceArn"}
     return {

@@ -35,7 +35,7 @@ def apply() -> None:
 
 
 def message_bytes(message: dict[str, Any]) -> int:
-    """Size of a SendMessage request or batch entry as SQS counts it."""
+    """Count the bytes of a SendMessage request or batch entry as SQS does."""
     size = len((message.get("MessageBody") or "").encode())
     for name, value in (message.get("MessageAttributes") or {}).items():
         content = value.get("StringValue") or value.get("BinaryValue") or ""

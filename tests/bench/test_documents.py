@@ -1,29 +1,29 @@
 """The documents are true of whatever was measured."""
 
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
 import pytest
 
 from bench import growth, limits, report
-from bench.builds import NAIVE
+from bench.cold import Cold
 from bench.markdown import prose, ranged, table
-from bench.plot import Panel, chart, decades
-from bench.results import load_calls, load_cold, load_scaling, load_storm, save
-from bench.stats import summary
+from bench.results import load, save
+from bench.rie import CPU_SHARE
+from bench.scaling import Scaling
+from bench.sweep import Sweeps
 from bench.tools import BenchError
-from tests.bench.measured import cold, counts, point, scaling, storm, storms, taken
+from tests.bench.measured import cold, measured, point, scaling, storm, taken
 
 
-def test_a_summary_is_the_median_and_the_range() -> None:
-    """An even number of values has its median between the middle two."""
-    assert ranged(summary([4, 1, 3, 2]), 1) == "2.5 (1.0 to 4.0)"
+def test_range_has_the_median_of_an_even_number_of_values_between_the_middle_two() -> None:
+    """With the least and the largest."""
+    assert ranged([4, 1, 3, 2], 1) == "2.5 (1.0 to 4.0)"
 
 
-def test_nothing_measured_has_no_median() -> None:
+def test_range_of_no_values_raises() -> None:
     """Better an error than a made-up number."""
     with pytest.raises(ValueError, match="nothing was measured"):
-        summary([])
+        ranged([])
 
 
 def test_paragraphs_and_items_are_filled_and_tables_kept() -> None:
@@ -35,89 +35,70 @@ def test_paragraphs_and_items_are_filled_and_tables_kept() -> None:
     assert max(len(line) for line in filled.replace(rows, "").splitlines()) <= 120
 
 
-def test_benchmarks_that_reach_everything_say_so() -> None:
-    """With the command that made them."""
-    text = report.text(taken(cold()), taken(counts()), taken(storms()), taken(scaling()))
-    assert "All 11 are reached." in text
-    assert "`make bench`" in text
+def test_benchmarks_that_reach_all_targets_say_so() -> None:
+    """Without any miss."""
+    text = report.text(taken(measured()), scaling())
+    assert "All 13 are reached." in text
     assert "missed" not in text
 
 
-def test_what_calls_side_by_side_are_worth_is_said() -> None:
-    """By the same asset with its calls in turn."""
-    text = report.text(taken(cold()), taken(counts()), taken(storms()), taken(scaling()))
-    assert "calls in turn takes 260 ms instead of 200 for the first event" in " ".join(text.split())
+def test_missed_targets_are_named_first() -> None:
+    """Init and first event as long as the naive build's, three reports lost."""
+    text = " ".join(report.text(taken(measured(ours_init=1800, lost=3)), scaling()).split())
+    assert "2 of 13 missed: init and first event, of the naive build's; storm over one cluster: reports lost." in text
+    assert "**missed by 0.60 (150%)**: the SDK's imports" in text
 
 
-def test_a_missed_target_is_named_and_measured() -> None:
-    """Nobody has to compare numbers to see it."""
-    missed = (storm(lost=3), storm(NAIVE, calls=5000))
-    text = report.text(taken(cold(ours_init=700)), taken(counts()), taken(missed), taken(scaling()))
-    assert (
-        "3 of 11 missed: init, of the naive build's; init and first event, of the naive build's; storm over one" in text
-    )
-    assert "**missed by 0.150 (75%)**" in text
-    assert "**missed by 3**" in text
+def test_documents_have_no_long_line_beside_tables() -> None:
+    """As the project's other documents."""
+    texts = report.text(taken(measured()), scaling()), growth.text(taken(scaling()), measured().storm)
+    lines = [line for text in texts for line in text.splitlines() if not line.startswith("|")]
+    assert [line for line in lines if len(line) > 120] == []
 
 
-def test_the_tightest_limit_comes_first() -> None:
-    """A batch of 100 in 0.5 s by five functions is 1,000 reports a second; 6 units a report let 666 through."""
-    found = limits.limits(scaling(), 20.0)
+def test_tightest_limit_comes_first() -> None:
+    """6 write units a report let 666 reports a second through; an item of 20 kB costs 40 units for 25 nodes."""
+    found = limits.limits(scaling(), 0.02)
     assert [limit.per_second for limit in found] == sorted(limit.per_second for limit in found)
-    assert next(limit for limit in found if "max_concurrency" in limit.name).per_second == pytest.approx(1000)
-    assert next(limit for limit in found if "table" in limit.name).per_second == pytest.approx(4000 / 6)
+    rates = {limit.name.partition(" ")[0]: limit.per_second for limit in found}
+    assert rates["`max_concurrency`"] == pytest.approx(500 / (16 * 0.02 + 0.1 / CPU_SHARE))
+    assert rates["new"] == pytest.approx(4000 / 6)
+    assert rates["one"] == 25 * 1000 / (2 * 20)
 
 
-def test_a_budget_items_growth_is_read_from_the_measured_sums() -> None:
-    """400 calls more made the item 20,000 bytes larger."""
-    assert limits.budget_bytes_per_call(scaling().by_total) == 50
-    assert limits.most_nodes_of_a_budget(scaling().by_total) == 400 * 1024 // 50 * 25
+def test_batch_is_bounded_by_payload_and_by_time() -> None:
+    """1,000 bytes, 1 ms of work and 0.16 calls a report; 35 s."""
+    by_size, by_time = limits.most_in_a_batch(point())
+    assert by_size == 6_291
+    assert by_time == int(35 / (0.001 / CPU_SHARE + 0.16 * 0.02))
 
 
-def test_a_batch_is_bounded_by_payload_and_by_time() -> None:
-    """1,000 bytes and 5 ms a report."""
-    assert limits.most_in_a_batch(point()) == (6_291, 7_000)
+def test_growth_marks_what_goes_stale() -> None:
+    """A million reports take longer than an hour at 100 ms a call."""
+    text = growth.text(taken(scaling()), measured().storm)
+    assert "| 1,000,000 | 22.2 | 38.2 | **64.9** |" in text
 
 
-def test_growth_tells_what_binds_first_and_marks_what_goes_stale() -> None:
-    """At 20 kB an item, 25 nodes cost 40 units of 1,000 a second; without that, a million reports take 17 minutes."""
-    text = " ".join(growth.text(taken(scaling()), storms()).split())
-    assert "First: one cluster's budget item after 10,100 reboots in `budget_window` (20 kB)" in text
-    assert ", at 625 reports a second" in text
-    assert "| 1,000,000 | 16.7 |" in text
-    assert "scaling.svg" in text
-
-
-def test_the_plot_is_well_formed_and_has_every_point() -> None:
-    """Two rows of four panels."""
-    svg = growth.plot(scaling())
-    drawn = ET.fromstring(svg)  # noqa: S314  # it was written here
-    assert len(drawn.findall(".//{*}polyline")) == 8
-    assert len(drawn.findall(".//{*}circle")) == 2 * 8
-
-
-def test_the_plot_escapes_its_words() -> None:
-    """A title is text."""
-    assert "a &lt; b" in chart([[Panel("a < b", "x", [(1, 1), (10, 10)])]])
-
-
-@pytest.mark.parametrize(("values", "powers"), [([1], (0, 1)), ([0.2, 30], (-1, 2)), ([10, 100], (1, 2))])
-def test_an_axis_goes_from_power_to_power(values: list[float], powers: tuple[int, int]) -> None:
-    """At least one power of ten, so that a single value has a place."""
-    assert decades(values) == powers
-
-
-def test_measurements_read_back_as_they_were_saved(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("part", "value", "kind"),
+    [("cold", cold(), Cold), ("sweep", measured().sweep, Sweeps), ("scaling", scaling(), Scaling)],
+)
+def test_measurements_read_back_as_they_were_saved(
+    part: str, value: object, kind: type[object], tmp_path: Path
+) -> None:
     """Documents can be written again without measuring again."""
-    for part, value in (("cold", cold()), ("calls", counts()), ("storm", storms()), ("scaling", scaling())):
-        save(part, value, tmp_path)
-    assert load_cold(tmp_path).value == cold()
-    assert load_calls(tmp_path).value == counts()
-    assert load_storm(tmp_path).value == storms()
-    assert load_scaling(tmp_path).value == scaling()
+    save(part, value, tmp_path)
+    assert load(part, kind, tmp_path).value == value
 
 
-def test_a_part_that_was_not_measured_is_named(tmp_path: Path) -> None:
+def test_part_without_measurements_is_named(tmp_path: Path) -> None:
     """With the command that measures it."""
-    with pytest.raises(BenchError, match="python -m bench cold"):
-        load_cold(tmp_path)
+    with pytest.raises(BenchError, match=r"no measurements .* python -m bench cold"):
+        load("cold", Cold, tmp_path)
+
+
+def test_measurements_of_another_version_are_refused(tmp_path: Path) -> None:
+    """A field is missing: they must be taken again."""
+    save("cold", storm(), tmp_path)
+    with pytest.raises(BenchError, match="of another version: python -m bench cold"):
+        load("cold", Cold, tmp_path)

@@ -1,7 +1,7 @@
-"""Breaks the code on purpose, one patch at a time, and fails where the test that a patch names stays green.
+"""Breaks the code on purpose, one break at a time, and fails where a test that the break names stays green.
 
-A patch in this folder begins with lines `Test: FILE::NAME` (what must fail) and a sentence on what is broken. It is
-applied to a copy of the project; the project itself is never touched.
+breaks.toml lists the breaks: a name, a file, the text in it to find (exactly once) and its replacement, and the tests
+that must fail. Each break is made in a copy of the project; the project itself is never touched.
 """
 
 import argparse
@@ -12,58 +12,57 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-PROJECT = HERE.parents[1]
+BREAKS = Path(__file__).resolve().with_name("breaks.toml")
+PROJECT = BREAKS.parents[2]
 _COPIED = ("lambda", "infra", "local", "tests", "app.py", "cdk.json", "pyproject.toml")
 _PASSED, _FAILED = 0, 1  # pytest's exit codes; anything else says nothing about the code
 
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """One patch, and the tests that it must turn red."""
+    """One text in one file with its replacement, and the tests that must then fail."""
 
-    patch: Path
+    name: str
+    file: str
+    find: str
+    replace: str
     tests: tuple[str, ...]
 
-    @property
-    def name(self) -> str:
-        return self.patch.stem
 
-
-def read_breaks(folder: Path) -> list[Break]:
-    """All breaks in a folder, by name. Raises SystemExit for a patch that names no test."""
+def read_breaks(file: Path) -> list[Break]:
+    """Return all breaks of a file. Raises SystemExit for one that lacks a field or has an unknown one."""
     breaks = []
-    for patch in sorted(folder.glob("*.patch")):
-        lines = patch.read_text().splitlines()
-        tests = tuple(line.removeprefix("Test: ").strip() for line in lines if line.startswith("Test: "))
-        if not tests:
-            sys.exit(f"{patch.name}: names no test; it takes a line `Test: FILE::NAME`")
-        breaks.append(Break(patch, tests))
+    for number, fields in enumerate(tomllib.loads(file.read_text())["break"], start=1):
+        try:
+            breaks.append(Break(**{**fields, "tests": tuple(fields["tests"])}))
+        except (TypeError, KeyError) as error:
+            sys.exit(f"{file.name}: break {number} takes name, file, find, replace and tests: {error}")
     return breaks
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.breaks.run", description=__doc__)
     parser.add_argument("--seconds", type=float, help="start no break after this many seconds, and say which are left")
-    parser.add_argument("names", nargs="*", help="only these breaks, by the names of their patches")
+    parser.add_argument("names", nargs="*", help="only these breaks")
     options = parser.parse_args(arguments)
-    chosen = [each for each in read_breaks(HERE) if not options.names or each.name in options.names]
+    chosen = [each for each in read_breaks(BREAKS) if not options.names or each.name in options.names]
     with tempfile.TemporaryDirectory(prefix="breaks-") as scratch:
         whole = _copy(Path(scratch) / "whole")
         green = sorted({test for each in chosen for test in each.tests})
         if _pytest(whole, green) != _PASSED:
-            print("breaks: the tests that the patches name do not pass as the code is")
+            print("breaks: the tests that the breaks name do not pass as the code is")
             return 1
         return _break_all(chosen, whole, Path(scratch), options.seconds)
 
 
 def _break_all(breaks: Sequence[Break], whole: Path, scratch: Path, seconds: float | None) -> int:
-    """As many at once as there are cores."""
+    """Try as many at once as there are cores."""
     deadline = time.monotonic() + seconds if seconds is not None else math.inf
     survivors: list[str] = []
     left: list[str] = []
@@ -85,14 +84,14 @@ def _break_all(breaks: Sequence[Break], whole: Path, scratch: Path, seconds: flo
 
 
 def _try(each: Break, whole: Path, copy: Path) -> str | None:
-    """Why a break is not seen as it should be; None where it is."""
+    """Return why a break is not seen as it should be; None where it is."""
     shutil.copytree(whole, copy, symlinks=True)
     try:
-        applied = subprocess.run(
-            ["git", "apply", str(each.patch)], cwd=copy, capture_output=True, text=True, check=False
-        )
-        if applied.returncode:
-            return f"the patch does not apply: {applied.stderr.strip()}"
+        file = copy / each.file
+        found = file.read_text().count(each.find)
+        if found != 1:
+            return f"its text is {found} times in {each.file}, and must be there once"
+        file.write_text(file.read_text().replace(each.find, each.replace))
         green = [test for test in each.tests if _pytest(copy, [test]) != _FAILED]
         return f"stays green: {', '.join(green)}" if green else None
     finally:

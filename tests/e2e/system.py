@@ -1,29 +1,25 @@
-"""What a test does to the deployed system, and where it looks for what became of it."""
+"""Acts on the deployed system as AWS and operators do, and looks from outside at what became of it."""
 
 import json
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from local.aws import LocalAws
 
 ALARM_TOPIC = "operations-alarms"
 # How long anything may take before a test gives up; a loaded machine starts a function in seconds.
-PATIENCE = 60.0
+PATIENCE = 90.0
 _POLL = 0.2
+_QUEUED = tuple(f"ApproximateNumberOfMessages{state}" for state in ("", "NotVisible", "Delayed"))
 
 Found = TypeVar("Found")
 
 
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def eventually(look: Callable[[], Found], *, patience: float = PATIENCE) -> Found:
-    """What `look` returns as soon as it is truthy; AssertionError when it never is."""
+    """Return what `look` returns as soon as it is truthy. Raises AssertionError when it never is."""
     deadline = time.monotonic() + patience
     while not (found := look()):
         assert time.monotonic() < deadline, f"not seen within {patience:g} s"
@@ -33,7 +29,7 @@ def eventually(look: Callable[[], Found], *, patience: float = PATIENCE) -> Foun
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A simulated cluster."""
+    """Names a simulated cluster and its nodes."""
 
     name: str
     eks: str
@@ -44,7 +40,7 @@ class Cluster:
 
 @dataclass
 class System:
-    """The deployed system seen from outside."""
+    """Stands outside of the deployed system."""
 
     aws: LocalAws
     outputs: dict[str, str]
@@ -75,7 +71,7 @@ class System:
     # -- what a test does
 
     def cluster(self, nodes: int | None = 2, **options: Any) -> Cluster:
-        """A new cluster under a name of its own."""
+        """Make a cluster under a name of its own."""
         name = options.pop("name", f"ml-{uuid.uuid4().hex[:8]}")
         made = self.aws.admin(
             "POST",
@@ -88,13 +84,11 @@ class System:
         return Cluster(name, f"{name}-eks", made["arn"], ids, tuple(node["logical_id"] for node in made["nodes"]))
 
     def set_node(self, cluster: Cluster, node: str, **what: Any) -> None:
+        """Script how a node answers (local.hyperpod.scripting)."""
         self.aws.admin("POST", "/_local/hyperpod/nodes/set", {"cluster": cluster.name, "node": node} | what)
 
     def put(self, *events: dict[str, Any]) -> list[str]:
-        """Put events of AWS's own on the bus; returns a report ID for each, by which its log lines are found.
-
-        The bus gives events new IDs, so each event's time, which is unique, stands for it.
-        """
+        """Put events of AWS's own on the bus and return the time of each."""
         entries = [
             {
                 "Source": event["source"],
@@ -110,7 +104,7 @@ class System:
         return [event["time"] for event in events]
 
     def send(self, body: object) -> str:
-        """Put a message on the intake queue as an operator would; returns its message ID."""
+        """Put a message on the intake queue as an operator would, and return its message ID."""
         text = body if isinstance(body, str) else json.dumps(body)
         answer = self.sqs.send_message(QueueUrl=self.outputs["IntakeQueueUrl"], MessageBody=text)
         message_id: str = answer["MessageId"]
@@ -124,13 +118,25 @@ class System:
         payload: dict[str, Any] = json.loads(answer["Payload"].read())
         return payload
 
+    def redrive(self) -> None:
+        """Move all visible letters back to the intake queue, and wait until that is done."""
+        source, destination = self.outputs["DeadLetterQueueArn"], self.outputs["IntakeQueueArn"]
+        self.sqs.start_message_move_task(SourceArn=source, DestinationArn=destination)
+        eventually(lambda: self.sqs.list_message_move_tasks(SourceArn=source)["Results"][0]["Status"] != "RUNNING")
+
     # -- where it looks
 
     def outcomes(self, *, count: int = 1, **fields: str) -> list[dict[str, Any]]:
-        """The log lines of outcomes with these fields, once there are `count` of them."""
+        """Return the log lines of reports with these fields, once there are `count` of them."""
+        return self._lines("outcome", count, fields)
 
+    def changes(self, *, count: int = 1, **fields: str) -> list[dict[str, Any]]:
+        """Return the log lines of incidents with these fields, once there are `count` of them."""
+        return self._lines("state", count, fields)
+
+    def _lines(self, key: str, count: int, fields: dict[str, str]) -> list[dict[str, Any]]:
         def look() -> list[dict[str, Any]]:
-            found = [line for line in self.log_lines() if fields.items() <= line.items() and "outcome" in line]
+            found = [line for line in self.log_lines() if fields.items() <= line.items() and key in line]
             return found if len(found) >= count else []
 
         return eventually(look)
@@ -139,7 +145,7 @@ class System:
         return [line for line in self.json_lines() if "level" in line]
 
     def json_lines(self) -> list[dict[str, Any]]:
-        """All that the function printed as JSON: log lines, which have a `level`, and metrics, which have `_aws`."""
+        """Return all that the function printed as JSON: log lines have a `level`, metrics have `_aws`."""
         logs, lines = self.aws.client("logs"), []
         for group in logs.describe_log_groups()["logGroups"]:
             for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"]):
@@ -148,17 +154,20 @@ class System:
         return lines
 
     def calls(self, cluster: Cluster) -> list[dict[str, Any]]:
-        """The simulator's log of reboot calls for a cluster."""
+        """Return the simulator's log of reboot calls for a cluster."""
         calls = self.aws.admin("GET", "/_local/hyperpod/calls")["calls"]
         return [call for call in calls if call["cluster"] == cluster.name]
 
     def reboots(self, cluster: Cluster) -> list[str]:
-        """Instance IDs whose reboot the simulator started, each as often as it did."""
+        """Return the instances whose reboot the simulator started, each as often as it did."""
         reboots = self.aws.admin("GET", "/_local/hyperpod/reboots")
         return [reboot["node"] for reboot in reboots if reboot["cluster"] == cluster.name]
 
     def letters(self, *, count: int = 1, **attributes: str) -> list[dict[str, Any]]:
-        """Dead letters with these attributes, taken off the queue, once there are `count`; body, and attributes."""
+        """Return body and attributes of the letters with these attributes, once there are `count`.
+
+        They are taken off the queue. A letter that is invisible for its first 15 minutes is not seen.
+        """
 
         def look() -> list[dict[str, Any]]:
             self._letters += self._drain(self.outputs["DeadLetterQueueUrl"])
@@ -168,7 +177,7 @@ class System:
         return eventually(look) if count else look()
 
     def notifications(self, cluster: str | None, *, count: int = 1) -> list[dict[str, Any]]:
-        """What a topic subscriber got about a cluster: the JSON message, subject and attributes."""
+        """Return subject, JSON message and attributes of what a topic's subscriber got about a cluster."""
 
         def look() -> list[dict[str, Any]]:
             for taken in self._drain(self._subscriber):
@@ -184,7 +193,22 @@ class System:
         return eventually(look) if count else look()
 
     def mail(self, about: str) -> list[dict[str, Any]]:
+        """Return the e-mails with this text, once there is one."""
         return eventually(lambda: [mail for mail in self.aws.mail() if about in mail["message"]])
+
+    def queued(self, queue: str = "IntakeQueueUrl") -> dict[str, int]:
+        """Return how many messages a queue holds: visible (""), received and not deleted, delayed."""
+        url = self.outputs[queue]
+        found = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(_QUEUED))["Attributes"]
+        return {name.removeprefix(_QUEUED[0]): int(found[name]) for name in _QUEUED}
+
+    def due(self) -> list[str]:
+        """Return the keys of the ledger's items that wait for anything."""
+        items: list[dict[str, Any]] = []
+        pages = self.aws.client("dynamodb").get_paginator("scan")
+        for page in pages.paginate(TableName=self.outputs["LedgerTableName"], ConsistentRead=True):
+            items += page["Items"]
+        return [item["pk"]["S"] for item in items if "due" in item]
 
     def _drain(self, url: str) -> list[dict[str, Any]]:
         taken = []

@@ -1,16 +1,18 @@
-"""The demonstration as its viewer gets it: what it shows when all is well, and that it notices when nothing is."""
+"""Runs the demonstration as its viewer does: it shows what happens when all is well, and notices when nothing is."""
 
 import io
 import json
 import time
 import zipfile
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from local.aws import LocalAws
+from local.demo.captured import Place, read_capture
 from local.demo.command import main
 
 _DOES_NOTHING = "def lambda_handler(event, context):\n    return {'batchItemFailures': []}\n"
@@ -19,7 +21,7 @@ _SAMPLES = Path(__file__).parent.parent / "samples"
 
 @pytest.fixture
 def screen() -> Console:
-    """A console like a pipe: 100 columns, no terminal."""
+    """Make a console like a pipe: 100 columns, no terminal."""
     return Console(file=io.StringIO(), width=100, highlight=False, emoji=False)
 
 
@@ -52,14 +54,15 @@ def test_demo_shows_that_everything_is_as_it_must_be(screen: Console) -> None:
         "deferred: muted by alarm-mute-rule:maintenance",
         "12 nodes  8 rebooted in ",
         "4 refused: ClusterBudgetExceeded → DLQ and topic",
-        "budget 8 of 40 nodes in 30s, 8 spent",
+        "budget 8 of 39 nodes in 30s, 8 spent",
         "in: 50 node health events, 50 contributor state changes",
-        "deferred: HyperPod repairs by itself: RepairAction Replace",
+        "deferred: HyperPod repairs the node itself: RepairAction Replace,",
         "refused: ProtectedNode → DLQ and topic",
         "refused: Paused → DLQ and topic",
         " 158 events in",
         "  45 nodes rebooted in ",
-        "Subject: HyperPod ml-training: 4 not rebooted",
+        "Subject: HyperPod ml-training: 3 not rebooted",
+        "Subject: HyperPod ml-research: 1 not rebooted",
         "Subject: HyperPod ml-training: 1 refused",
         "Subject: HyperPod ml-research: 4 refused",
         "Subject: HyperPod ml-slurm: 1 refused",
@@ -77,18 +80,25 @@ def test_demo_shows_that_everything_is_as_it_must_be(screen: Console) -> None:
         " ✓ redrive: the node that was reported in the pause is rebooted",
         " ✓ redrive: the Slurm controller is refused again",
         " ✓ redrive: the others failed again",
+        " ✓ redrive: the 4 letters that are back in the DLQ are invisible for 15 minutes",
         "45 recovered, after ",
         "$ cdk deploy --context ",
-        "retrying → rebooted → ",
+        "retrying → rebooted → recovered",
+        "rebooted x2 → not rebooted again (RebootLimitReached) → not_recovered",
+        "rebooted → unverified",
         "superseded     A node is replaced",
         "Subject: HyperPod ml-training: 1 not recovered",
         "Subject: HyperPod ml-training: 1 recovered",
+        "Subject: HyperPod ml-research: 1 unverified",
+        "status Running after its reboot or repair, which does not prove that it is well",
         "not rebooted again: RebootLimitReached",
         "Another mail to oncall@example.com: HyperPod ml-managed: 1 not recovered",
+        "Another mail to oncall@example.com: HyperPod ml-research: 1 outcome unknown",
         " 4 recovered, after ",
         " ✓ afterwards: one came back",
         " ✓ afterwards: the slow one was waited for",
         " ✓ afterwards: the one that stayed sick was rebooted again",
+        " ✓ afterwards: the one that stays sick with status Running was not called recovered",
         " ✓ afterwards: the one that was replaced",
         " ✓ afterwards: the busy one was tried again by itself",
         " ✓ afterwards: the one that HyperPod repaired",
@@ -99,7 +109,7 @@ def test_demo_shows_that_everything_is_as_it_must_be(screen: Console) -> None:
 
 
 def test_demo_of_a_function_that_does_nothing_fails_soon_and_says_what_is_missing(screen: Console) -> None:
-    """Events that lead to nothing are crosses, the exit status is 1, and nobody waits long for it."""
+    """Events that lead to nothing are crosses, the exit status is 1, and it does not take long."""
     sabotaged_at: list[float] = []
 
     def sabotage(aws: LocalAws, outputs: Mapping[str, str]) -> None:
@@ -118,21 +128,41 @@ def test_demo_of_a_function_that_does_nothing_fails_soon_and_says_what_is_missin
     assert " ✗ one node's 100 reports were one reboot" in text
     assert " ✗ 2 nodes were left alone" in text
     assert " ✗ each of the 158 events came to exactly one outcome" in text
-    assert "there is no dead letter of the node in use to redrive" in text
+    assert "there is no letter of the node in use to redrive" in text
 
 
 def test_captured_event_is_played_now_on_a_node_made_for_it(screen: Console, tmp_path: Path) -> None:
-    """A health event of years ago about a cluster of its own ends in a reboot of its node, which then is well."""
+    """A health event of years ago and of another account ends in a reboot of its node, which then is well."""
     event = json.loads((_SAMPLES / "node-health.documented.json").read_bytes())
     event["detail"]["InstanceId"] = "i-0123456789abcdef0"
     file = tmp_path / "captured.json"
     file.write_text(json.dumps(event))
     assert main(["--event", str(file)], console=screen) == 0
     text = shown(screen)
+    assert "111122223333, us-west-2 in the file, 000000000000, us-east-1 here" in text
     assert "sample-cluster, made for it" in text
     assert "rebooted: i-0123456789abcdef0" in text
     assert "recovered: i-0123456789abcdef0" in text
     assert "BatchRebootClusterNodes was called for i-0123456789abcdef0: the reboot started." in text
+
+
+def test_captured_event_is_moved_to_this_account_and_region_wherever_it_names_another(tmp_path: Path) -> None:
+    """In the envelope, in ARNs, and in the JSON inside an SNS notification; nothing else changes."""
+    arn = "arn:aws:cloudwatch:eu-west-1:111122223333:alarm:hyperpod-xid"
+    inner = {"AlarmName": "hyperpod-xid", "NewStateValue": "ALARM", "AWSAccountId": "111122223333", "AlarmArn": arn}
+    topic = "arn:aws:sns:eu-west-1:111122223333:alarms"
+    notification = {"Type": "Notification", "TopicArn": topic, "Message": json.dumps(inner | {"Note": "111122223333"})}
+    file = tmp_path / "notification.json"
+    file.write_text(json.dumps(notification))
+    capture = read_capture(file)
+    assert capture.origin == Place("111122223333", "eu-west-1")
+    here = capture.here(datetime.now(UTC), Place("000000000000", "us-east-1"))
+    assert here["TopicArn"] == "arn:aws:sns:us-east-1:000000000000:alarms"
+    assert json.loads(here["Message"]) == inner | {
+        "AWSAccountId": "000000000000",
+        "AlarmArn": "arn:aws:cloudwatch:us-east-1:000000000000:alarm:hyperpod-xid",
+        "Note": "111122223333",
+    }
 
 
 @pytest.mark.parametrize("content", [None, b"", b"[]", b"{}", b'{"source": "aws.sagemaker"}', b"\xff"])

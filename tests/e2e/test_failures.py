@@ -1,4 +1,4 @@
-"""Every error code and odd input, to the dead-letter queue and the topic: nothing that went in is missing."""
+"""Follows every error code and odd input to the dead-letter queue and the topic: nothing that went in is missing."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from tests.e2e.system import Cluster, System, eventually
 
 
 def reported(system: System, cluster: Cluster, *, count: int = 1) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The dead letters' details, and the lists of all notifications put together."""
+    """Return the letters' details, and the lists of all notifications put together."""
     letters = system.letters(count=count, ClusterName=cluster.name)
     lists: dict[str, Any] = {}
 
@@ -42,7 +42,7 @@ def test_failed_entry_reaches_queue_and_topic_verbatim(
     code: str,
     logical: bool,
 ) -> None:
-    """What the API says of a node is what machines and people get; its neighbour is rebooted."""
+    """Machines and people get the API's own entry; the node's neighbour is rebooted."""
     cluster = system.cluster()
     system.set_node(cluster, cluster.nodes[0], **script)
     ids = cluster.logical_ids if logical else cluster.nodes
@@ -58,7 +58,21 @@ def test_failed_entry_reaches_queue_and_topic_verbatim(
     assert system.reboots(cluster) == [cluster.nodes[1]]
 
 
-def test_dead_letter_is_whole(system: System) -> None:
+def test_node_listed_as_rebooted_and_twice_as_failed_is_one_failure_and_one_reboot(system: System) -> None:
+    """It counts as rebooted, so that a later report within the cooldown is a duplicate; the failure is told once."""
+    cluster = system.cluster()
+    failure = {"code": "InternalServerError", "times": 1, "listed": 2, "rebooted": True}
+    system.set_node(cluster, cluster.nodes[0], fail=failure)
+    system.put(events.health(cluster.name, cluster.nodes[0]))
+    [letter], lists = reported(system, cluster)
+    assert letter["ErrorCode"] == "InternalServerError"
+    assert [entry["NodeId"] for entry in lists["Failed"]] == [cluster.nodes[0]]
+    system.put(events.health(cluster.name, cluster.nodes[0]) | {"time": events.now()})
+    system.outcomes(cluster=cluster.name, outcome="duplicate")
+    assert system.reboots(cluster) == [cluster.nodes[0]]
+
+
+def test_letter_is_whole(system: System) -> None:
     """One message per node with everything that a script needs, and the attributes that filters match."""
     cluster = system.cluster()
     system.set_node(cluster, cluster.nodes[0], in_use=True)
@@ -78,6 +92,8 @@ def test_dead_letter_is_whole(system: System) -> None:
     assert trigger["DetailType"] == "SageMaker HyperPod Cluster Node Health Event"
     assert trigger["Time"][:19] == time[:19]
     assert "NvidiaErrorTerminate" in trigger["Reason"]
+    [line] = system.outcomes(cluster=cluster.name, outcome="failed")
+    assert body["detail"]["IncidentId"] == line["incident"]
 
 
 def test_person_gets_a_mail_to_act_on(system: System) -> None:
@@ -172,7 +188,7 @@ def throttle(system: System, cluster: Cluster, *, times: int) -> None:
 
 
 def test_throttled_call_is_tried_again_at_once(system: System) -> None:
-    """Turned away twice, the same call goes through the third time: nobody need know."""
+    """Turned away twice, the same call goes through the third time; no letter is needed."""
     cluster = system.cluster()
     throttle(system, cluster, times=2)
     system.put(events.health(cluster.name, cluster.nodes[0]))
@@ -180,20 +196,9 @@ def test_throttled_call_is_tried_again_at_once(system: System) -> None:
     assert system.letters(count=0, ClusterName=cluster.name) == []
 
 
-def test_report_throttled_for_long_comes_again_and_is_rebooted(system: System) -> None:
-    """After the bound in the call the message goes back to the queue, and comes again after 30 s."""
-    cluster = system.cluster()
-    throttle(system, cluster, times=4)
-    system.put(events.health(cluster.name, cluster.nodes[0]))
-    system.outcomes(cluster=cluster.name, outcome="rebooted")
-    assert [line for line in system.log_lines() if line.get("message") == "handed back"]
-    assert system.reboots(cluster) == [cluster.nodes[0]]
-    assert system.letters(count=0, ClusterName=cluster.name) == []
-
-
 @pytest.mark.parametrize("body", ["{not json", "[]", '{"detail": {}}', "plain words"])
 def test_unreadable_body_is_in_the_queue_as_it_came_and_people_know(system: System, body: str) -> None:
-    """Nobody can parse it, so nobody changes it."""
+    """It is not changed, as it could not be read."""
     body = f"{body} " * (1 + body.startswith("plain"))
     system.send(body)
     letters = eventually(lambda: [letter for letter in system.letters(Kind="unreadable") if letter["body"] == body])
@@ -210,7 +215,7 @@ def test_malformed_request_says_what_is_wrong(system: System) -> None:
 @pytest.mark.parametrize(
     ("event", "code"),
     [
-        (events.alarm({"HyperPodClusterName": "ml-x"}, name="hyperpod-nobody"), "NodeNotResolved"),
+        (events.alarm({"HyperPodClusterName": "ml-x"}, name="hyperpod-no-node"), "NodeNotResolved"),
         (events.alarm({"InstanceId": "i-0123456789abcdef0"}, name="hyperpod-nowhere"), "ClusterNotResolved"),
         (
             events.metric_math({"InstanceId": "i-0123456789abcdef0"}, {"InstanceId": "i-0123456789abcdef1"}),
@@ -240,24 +245,33 @@ def test_cluster_that_is_not_allowed_is_refused(system: System) -> None:
     assert system.calls(cluster) == []
 
 
-def test_redriven_dead_letter_is_a_new_attempt(system: System) -> None:
-    """The node in use fails, is redriven once it is free, and is rebooted; one that fails again counts its attempts."""
+def test_event_of_another_account_is_refused_and_nothing_is_called(system: System) -> None:
+    """Its cluster has the name of one of ours; only its account tells that it is another's."""
+    cluster = system.cluster()
+    event = events.health(cluster.name, cluster.nodes[0]) | {"account": "111122223333"}
+    system.send(event)
+    [letter] = system.letters(ErrorCode="ForeignEvent")
+    assert json.loads(letter["body"]) == event
+    assert letter["attributes"] == {"ClusterName": cluster.name, "ErrorCode": "ForeignEvent", "Kind": "refused"}
+    [told] = system.notifications(cluster.name)
+    assert [entry["ErrorCode"] for entry in told["message"]["Refused"]] == ["ForeignEvent"]
+    assert system.calls(cluster) == []
+
+
+def test_redriven_letter_is_a_new_attempt_and_one_that_fails_again_is_invisible(system: System) -> None:
+    """The node that is free now is rebooted; the letter of the other one is not there to be moved once more."""
+    system.letters(count=0)  # takes those of other tests off the queue
     cluster = system.cluster()
     for node in cluster.nodes:
         system.set_node(cluster, node, in_use=True)
     system.send(events.request(cluster.name, *cluster.nodes))
     system.outcomes(count=2, cluster=cluster.name, outcome="failed")
     system.set_node(cluster, cluster.nodes[0], in_use=False)
-    system.sqs.start_message_move_task(
-        SourceArn=system.outputs["DeadLetterQueueArn"], DestinationArn=system.outputs["IntakeQueueArn"]
-    )
+    system.redrive()
     system.outcomes(cluster=cluster.name, outcome="rebooted", node=cluster.nodes[0])
     system.outcomes(count=2, cluster=cluster.name, outcome="failed", node=cluster.nodes[1])
-    [letter] = [
-        json.loads(letter["body"])["detail"]
-        for letter in system.letters(ClusterName=cluster.name)
-        if cluster.nodes[1] in letter["body"]
-    ]
-    assert letter["Attempt"] == 2
-    assert letter["Trigger"]["Reason"] == "drill"
+    told = [entry["NodeId"] for each in system.notifications(cluster.name) for entry in each["message"]["Failed"]]
+    assert sorted(told) == sorted([*cluster.nodes, cluster.nodes[1]])
+    assert system.letters(count=0, ClusterName=cluster.name) == []
+    assert system.queued("DeadLetterQueueUrl")["Delayed"] == 1
     assert system.reboots(cluster) == [cluster.nodes[0]]

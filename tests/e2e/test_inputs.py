@@ -1,4 +1,4 @@
-"""Every kind of input, from where it enters to the call that it leads to, or to why it leads to none."""
+"""Follows every kind of input from where it enters to the call that it leads to, or to why it leads to none."""
 
 import json
 from typing import Any
@@ -26,10 +26,12 @@ def test_node_health_event_reboots_its_node(system: System) -> None:
 
 
 def test_healthy_event_after_the_reboot_clears(system: System) -> None:
-    """The node comes back and HyperPod says so: that is an outcome too, and leads to nothing."""
-    cluster = system.cluster()
+    """The node comes back and HyperPod says so: that is an outcome too, and ends the incident."""
+    # Events have whole seconds: in the same one as the reboot, Healthy would say nothing about it.
+    cluster = system.cluster(reboot_seconds=1.2)
     system.aws.admin("POST", "/_local/hyperpod/nodes/break", {"cluster": cluster.name, "node": cluster.nodes[0]})
-    system.outcomes(cluster=cluster.name, node=cluster.nodes[0], outcome="cleared")
+    [line] = system.outcomes(cluster=cluster.name, node=cluster.nodes[0], outcome="cleared")
+    assert [end["incident"] for end in system.changes(cluster=cluster.name, state="recovered")] == [line["incident"]]
     assert len(system.calls(cluster)) == 1
 
 
@@ -72,7 +74,7 @@ def test_unhealthy_instance_event_without_instance_id_reboots_by_logical_id(syst
     "name", ["cluster-event-create-failed", "cluster-event-lifecycle-started", "cluster-state-change"]
 )
 def test_other_cluster_events_never_reach_the_function(system: System, name: str) -> None:
-    """What the rules do not match leaves no trace; an event put after it does."""
+    """An event that the rules do not match leaves no trace; one put after it does."""
     cluster, before = system.cluster(), len(system.log_lines())
     event = events.sample(name)
     event["detail"].get("EventDetails", event["detail"])["ClusterName"] = cluster.name
@@ -80,6 +82,14 @@ def test_other_cluster_events_never_reach_the_function(system: System, name: str
     system.put(events.health(cluster.name, cluster.nodes[0], "Marker"))
     system.outcomes(cluster=cluster.name, outcome="ignored", reason="health status Marker")
     assert len(system.log_lines()) == before + 1
+
+
+def test_sweep_on_the_intake_queue_is_ignored(system: System) -> None:
+    """The clock invokes the function; a message that claims to be the clock asks for nothing."""
+    sweep = {"source": "hyperpod.node-remediation", "detail-type": "HyperPod Node Remediation Sweep"}
+    system.send(sweep | {"id": "not-the-clock", "time": events.now()})
+    [line] = system.outcomes(event_id="not-the-clock")
+    assert line["outcome"] == "ignored"
 
 
 def put_alarm(system: System, name: str, cluster: Cluster, **options: Any) -> None:
@@ -164,10 +174,10 @@ def test_composite_alarm_reboots_the_node_of_the_child_in_alarm(system: System) 
 
 
 def test_muted_and_suppressed_alarms_are_deferred(system: System) -> None:
-    """Nothing is rebooted, nobody is told; the log says by what it was muted."""
+    """Nothing is rebooted and no one is told; the log says by what it was muted."""
     cluster = system.cluster()
     muted = events.alarm({"HyperPodClusterName": cluster.name, "InstanceId": cluster.nodes[0]})
-    muted["detail"]["muteDetail"] = {"mutedByArn": "arn:aws:cloudwatch:us-east-1:0:alarm-mute-rule:window"}
+    muted["detail"]["muteDetail"] = {"mutedByArn": "arn:aws:cloudwatch:us-east-1:000000000000:alarm-mute-rule:window"}
     suppressed = events.alarm({"HyperPodClusterName": cluster.name, "InstanceId": cluster.nodes[1]})
     suppressed["detail"]["state"]["actionsSuppressedBy"] = "Alarm"
     system.put(muted, suppressed)
@@ -184,11 +194,11 @@ def test_alarm_as_direct_lambda_action_reboots(system: System) -> None:
     arn = function["Configuration"]["FunctionArn"]
     put_alarm(system, f"hyperpod-direct-{cluster.name}", cluster, AlarmActions=[arn])
     set_state(system, f"hyperpod-direct-{cluster.name}")
-    # It also comes through the bus: one of the two finds the node rebooting, which HyperPod refuses.
-    system.outcomes(count=2, cluster=cluster.name, node=cluster.nodes[0])
-    details = {line.get("source") for line in system.outcomes(cluster=cluster.name, node=cluster.nodes[0])}
-    assert details == {"aws.cloudwatch"}
-    assert set(system.reboots(cluster)) == {cluster.nodes[0]}
+    # It also comes through the bus: whichever is second has nothing new to say.
+    lines = system.outcomes(count=2, cluster=cluster.name, node=cluster.nodes[0])
+    assert sorted(line["outcome"] for line in lines) == ["duplicate", "rebooted"]
+    assert {line["source"] for line in lines} == {"aws.cloudwatch"}
+    assert system.reboots(cluster) == [cluster.nodes[0]]
 
 
 @pytest.mark.parametrize("raw", [False, True])
@@ -227,5 +237,7 @@ def test_event_as_direct_payload_reboots_and_answers_with_a_summary(system: Syst
     """A script may invoke the function with one event and read what became of it."""
     cluster = system.cluster()
     answer = system.invoke(events.health(cluster.name, cluster.nodes[0]))
-    assert [(each["node"], each["outcome"]) for each in answer["reports"]] == [(cluster.nodes[0], "rebooted")]
+    [report] = answer["reports"]
+    assert (report["node"], report["outcome"]) == (cluster.nodes[0], "rebooted")
     assert system.reboots(cluster) == [cluster.nodes[0]]
+    assert system.changes(cluster=cluster.name, state="rebooted")[0]["incident"] == report["incident"]

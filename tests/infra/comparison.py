@@ -1,4 +1,4 @@
-"""Plays the same exchanges through two sets of botocore data, and tells where they differ."""
+"""Plays the same exchanges with two sets of botocore data and lists where they differ."""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ REGIONS = (
     "us-mars-9",  # a region that is not known yet
 )
 _ONCE = Config(retries={"mode": "standard", "total_max_attempts": 1})
-# What botocore adds that is never twice the same.
+# Headers that botocore makes anew for each request.
 _PASSING = ("authorization", "user-agent", "x-amz-date", "amz-sdk-invocation-id", "amz-sdk-request")
 
 
@@ -48,7 +48,7 @@ class _Raw(io.BytesIO):
 
 
 class Side:
-    """Clients over one directory of data."""
+    """Makes clients from one directory of botocore data."""
 
     def __init__(self, data: Path) -> None:
         self._core = botocore.session.Session()
@@ -70,7 +70,7 @@ class Side:
         return [self._core.get_available_regions(service, each) for each in self._core.get_available_partitions()]
 
     def play(self, exchange: Exchange, region: str = "us-east-1") -> dict[str, Any]:
-        """The request as it would be sent, and what the caller gets or what is raised."""
+        """Return the request as botocore would send it, and the result or the exception that the caller gets."""
         client = self.client(exchange.service, region)
         seen: dict[str, Any] = {}
 
@@ -84,7 +84,7 @@ class Side:
         client.meta.events.register("before-send", send)
         try:
             seen["result"] = getattr(client, exchange.method)(**exchange.parameters)
-        except Exception as error:  # whatever it is, it is to be the same
+        except Exception as error:  # noqa: BLE001  both sides must raise the same
             kinds = [kind.__name__ for kind in type(error).__mro__]
             seen["raised"] = (kinds, str(error), getattr(error, "response", None))
         finally:
@@ -93,7 +93,7 @@ class Side:
 
 
 def exchanges(full: Side, operations: Mapping[str, Sequence[str]]) -> Iterator[Exchange]:
-    """Of each operation each request with the whole answer, and the whole request with each answer."""
+    """Yield, for each operation, each request with the full answer, and the full request with each answer."""
     for service, names in operations.items():
         model = full.model(service)
         methods = {operation: method for method, operation in full.client(service).meta.method_to_api_mapping.items()}
@@ -107,7 +107,7 @@ def exchanges(full: Side, operations: Mapping[str, Sequence[str]]) -> Iterator[E
 
 
 def differences(full: Side, trimmed: Side, operations: Mapping[str, Sequence[str]]) -> list[str]:
-    """What does not come out the same, one line each."""
+    """Return one line for each exchange with different results."""
     found = [
         f"{each.service} {each.operation}: {each.what}"
         for each in exchanges(full, operations)

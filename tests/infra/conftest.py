@@ -1,4 +1,4 @@
-"""One synthesis per configuration and session: starting the CDK costs seconds."""
+"""Synthesizes once per configuration and session, because the CDK needs seconds to start."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Requests and answers made up from a service's model: every member at every depth, exceptions included."""
+"""Generates requests and answers from a service's model: every member at every depth, and the exceptions."""
 
 import base64
 from collections.abc import Iterator, Mapping
@@ -21,13 +21,13 @@ _SCALARS: Mapping[str, Any] = {
     "long": 2**40,
     "timestamp": _TIME,
 }
-_WRONG = object()  # of no type that any shape takes
+_WRONG = object()  # no shape takes this type
 Parameters = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a service answers, as it comes over the wire."""
+    """Holds an answer of a service as HTTP transports it."""
 
     what: str
     status: int
@@ -36,12 +36,12 @@ class Answer:
 
 
 def requests_of(operation: OperationModel) -> Iterator[tuple[str, Parameters]]:
-    """Parameters that pass, and ones that botocore must refuse: each once, with what is special about it."""
+    """Yield valid parameters and ones that botocore must refuse, each with a description."""
     shape: Any = operation.input_shape
     whole, *others = values_of(shape)
     yield "whole", whole
     yield from (("whole, another of a union", other) for other in others)
-    made_up = operation.idempotent_members  # by botocore, where they are not given: another one each time
+    made_up = operation.idempotent_members  # if they are missing, botocore makes new ones each time
     yield "least", {name: value for name, value in whole.items() if name in [*shape.required_members, *made_up]}
     yield "unknown member", {**whole, "NoSuchMember": 1}
     for name, member in shape.members.items():
@@ -54,7 +54,7 @@ def requests_of(operation: OperationModel) -> Iterator[tuple[str, Parameters]]:
 
 
 def values_of(shape: Shape | None) -> Iterator[Any]:
-    """Values with all members, until every member of every union was in one."""
+    """Yield values with all members, until each member of each union was in one of them."""
     seen: list[Any] = []
     for pick in count():
         value = _value(shape, pick, ()) if shape else {}
@@ -65,7 +65,7 @@ def values_of(shape: Shape | None) -> Iterator[Any]:
 
 
 def _value(shape: Any, pick: int, above: tuple[str, ...]) -> Any:
-    """A shape within itself is not gone into a second time."""
+    """Make a value. A recursive shape is entered once."""
     if shape.type_name == "structure":
         names = list(shape.members)
         names = [names[pick % len(names)]] if shape.is_tagged_union else names
@@ -85,7 +85,7 @@ def _value(shape: Any, pick: int, above: tuple[str, ...]) -> Any:
 
 
 def answers_of(service: ServiceModel, operation: OperationModel) -> Iterator[Answer]:
-    """The whole answer, an empty one, each exception the operation is modelled to raise, and one that it is not."""
+    """Yield the full answer, each exception in the operation's model, and one that is not in it."""
     for value in values_of(operation.output_shape):
         yield Answer("answer", 200, *_encoded(service, operation.output_shape, value))
     for error in operation.error_shapes:
@@ -95,7 +95,7 @@ def answers_of(service: ServiceModel, operation: OperationModel) -> Iterator[Ans
 
 
 def _spoiled(shape: Any, value: Any) -> Iterator[tuple[str, Any]]:
-    """The value with one thing wrong inside it."""
+    """Yield the value with one error inside it."""
     if shape.type_name == "structure" and value:
         yield "unknown member", {**value, "NoSuchMember": 1}
         for name in value:
@@ -110,9 +110,9 @@ def _spoiled(shape: Any, value: Any) -> Iterator[tuple[str, Any]]:
 def _encoded(
     service: ServiceModel, shape: Shape | None, value: Parameters, code: str | None = None
 ) -> tuple[dict[str, str], bytes]:
-    """An answer of this shape as the service's protocol has it: botocore's own serializers write it, except for XML."""
+    """Encode an answer as the service's protocol does: with botocore's own serializers, except for XML."""
     kind = code or (shape.name if shape and shape.metadata.get("exception") else None)
-    # What services call an exception that were asked in the query protocol before.
+    # The exception's name in the query protocol, which the service used before.
     older = (shape and shape.metadata.get("error", {}).get("code")) or kind
     protocol = service.resolved_protocol
     headers = {"x-amzn-requestid": "request-1"}
@@ -135,7 +135,7 @@ def _encoded(
 
 
 def _as_input(service: ServiceModel, shape: Shape | None) -> OperationModel:
-    """An operation that takes what is to be answered; with `__type`, which is in no model."""
+    """Make an operation whose input is the answer, with `__type`, which no model has."""
     description = cast("Any", service)._service_description
     name = shape.name if shape else "NoModel"
     known: Any = description["shapes"].get(name, {"type": "structure", "members": {}})

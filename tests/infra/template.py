@@ -1,4 +1,4 @@
-"""Synthesizes the stack and reads its template, with intrinsic functions written as plain text."""
+"""Synthesizes the stack and reads its template, with intrinsic functions as plain text."""
 
 import json
 import re
@@ -36,7 +36,7 @@ class Template:
 
     @property
     def resources(self) -> dict[str, Any]:
-        """Logical ID, less CDK's hash, to resource."""
+        """Map each logical ID, without CDK's hash, to its resource."""
         return {_name(key): _plain(value) for key, value in self.body["Resources"].items()}
 
     @property
@@ -44,18 +44,18 @@ class Template:
         return {key: _plain(value["Value"]) for key, value in self.body["Outputs"].items()}
 
     def of(self, kind: str) -> dict[str, Any]:
-        """Logical ID, less CDK's hash, to properties, of the resources of one type."""
+        """Map each logical ID of one type of resource, without CDK's hash, to its properties."""
         return {key: each["Properties"] for key, each in self.resources.items() if each["Type"] == kind}
 
     def statements(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Each statement of each policy there is, with its resource's type."""
+        """Yield each statement of each policy, with its resource's type."""
         for resource in self.resources.values():
             for document in _documents(resource["Properties"]):
                 yield from ((resource["Type"], statement) for statement in document["Statement"])
 
 
 def synthesize(context: Mapping[str, object], directory: Path, *, nag: bool = False) -> Template:
-    """The template for this `remediation` context, from an asset that holds next to nothing."""
+    """Synthesize the template for this `remediation` context, with an almost empty asset."""
     asset = directory / "asset"
     asset.mkdir()
     (asset / "empty.py").touch()
@@ -67,8 +67,19 @@ def synthesize(context: Mapping[str, object], directory: Path, *, nag: bool = Fa
     return Template(json.loads((directory / "cdk.out" / f"{STACK}.template.json").read_text()))
 
 
+def event_rules(template: Template) -> dict[str, Any]:
+    """Return the rules that match events, by name: all but the sweep's."""
+    return {name: rule for name, rule in template.of("AWS::Events::Rule").items() if "EventPattern" in rule}
+
+
+def sweep_rule(template: Template) -> dict[str, Any]:
+    """Return the one scheduled rule."""
+    (rule,) = [rule for rule in template.of("AWS::Events::Rule").values() if "ScheduleExpression" in rule]
+    return rule  # type: ignore[no-any-return]
+
+
 def words(value: str | list[str]) -> list[str]:
-    """What a policy gives as one string or a list of them."""
+    """Return a policy's value, which is a string or a list of strings, as a list."""
     return [value] if isinstance(value, str) else value
 
 

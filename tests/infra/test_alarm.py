@@ -1,4 +1,4 @@
-"""The alarm on the dead letters."""
+"""Tests the alarm on the DLQ."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ NAME = "HyperPodNodeRemediation-dead-letters"
 LONGEST_DESCRIPTION = 1024
 
 
-def test_alarm_rings_through_the_topic_while_there_is_a_dead_letter(default: Template) -> None:
-    """Within a minute, and not for a queue so quiet that it sends no metric."""
+def test_alarm_publishes_to_the_topic_while_the_dlq_holds_a_message(default: Template) -> None:
+    """It needs one minute, and a queue that sends no metric does not set it off."""
     (alarm,) = default.of("AWS::CloudWatch::Alarm").values()
     assert {key: alarm[key] for key in alarm if key not in ("AlarmDescription", "AlarmName")} == {
         "AlarmActions": ["<FailuresTopic>"],
@@ -29,7 +29,7 @@ def test_alarm_rings_through_the_topic_while_there_is_a_dead_letter(default: Tem
 
 
 def test_alarm_tells_a_person_where_to_look_and_how_to_try_again(default: Template) -> None:
-    """Within CloudWatch's limit, once the placeholders are real names."""
+    """The description fits CloudWatch's limit when the placeholders are real names."""
     (alarm,) = default.of("AWS::CloudWatch::Alarm").values()
     description = alarm["AlarmDescription"]
     assert default.outputs["RedriveCommand"] in description
@@ -39,7 +39,7 @@ def test_alarm_tells_a_person_where_to_look_and_how_to_try_again(default: Templa
 
 
 def test_topic_lets_in_that_alarm_alone(default: Template) -> None:
-    """Of CloudWatch's; the function publishes by its own policy."""
+    """The function publishes with its own policy."""
     (policy,) = default.of("AWS::SNS::TopicPolicy").values()
     allowed = [each for each in policy["PolicyDocument"]["Statement"] if each["Effect"] == "Allow"]
     arn = f"arn:<AWS::Partition>:cloudwatch:<AWS::Region>:<AWS::AccountId>:alarm:{NAME}"
@@ -53,7 +53,7 @@ def test_topic_lets_in_that_alarm_alone(default: Template) -> None:
 
 
 def test_our_own_alarms_match_no_prefix(full: Template) -> None:
-    """Or each would come back as a report that names no node, and so as a dead letter."""
+    """Else each would come back as a report that names no node."""
     names = [each["AlarmName"] for each in full.of("AWS::CloudWatch::Alarm").values()]
     assert names == [NAME]
     prefixes = FULL["alarm_name_prefixes"]
@@ -63,6 +63,6 @@ def test_our_own_alarms_match_no_prefix(full: Template) -> None:
 
 @pytest.mark.parametrize("prefix", ["H", "HyperPod", NAME])
 def test_prefix_of_our_own_alarm_is_refused(prefix: str, tmp_path: Path) -> None:
-    """In one line that names the setting and the alarm."""
+    """The error is one line that names the setting and the alarm."""
     with pytest.raises(SettingsError, match=rf"^remediation\.alarm_name_prefixes: .*{NAME}.*\"{prefix}\"$"):
         synthesize({"alarm_name_prefixes": ["gpu-", prefix]}, tmp_path)

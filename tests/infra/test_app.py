@@ -1,4 +1,4 @@
-"""The application as the CDK CLI runs it."""
+"""Tests the application as the CDK CLI runs it."""
 
 import json
 import os
@@ -9,22 +9,25 @@ from pathlib import Path
 import pytest
 
 import app
+from infra.context import merged_context
+from infra.errors import ContextError
 from infra.function_asset import function_asset
 from node_remediation.settings import Settings
 
 ROOT = Path(app.__file__).parent
+DURATION = 'a duration from "1s" to "24h" such as "90s", "30m", "24h"'
 
 
 def _run(directory: Path, context: dict[str, object]) -> subprocess.CompletedProcess[str]:
-    """With the context as the CLI hands it over: cdk.json's, the command line's options beside it."""
+    """Run it with the context as the CLI gives it: cdk.json's, and beside it the command line's options."""
     merged = {**json.loads((ROOT / "cdk.json").read_text())["context"], **context}
     env = {**os.environ, "CDK_OUTDIR": str(directory), "CDK_CONTEXT_JSON": json.dumps(merged)}
     env.pop("PYTHONPATH", None)
     return subprocess.run([sys.executable, "app.py"], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
 
-def test_synth_says_nothing_and_takes_overrides_from_the_command_line(tmp_path: Path) -> None:
-    """No account, region or credentials are asked for."""
+def test_synth_prints_nothing_and_takes_overrides_from_the_command_line(tmp_path: Path) -> None:
+    """It needs no account, region or credentials."""
     function_asset()
     ran = _run(tmp_path, {"remediation.batch_size": "50", "remediation.clusters": "a,b*"})
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
@@ -32,6 +35,15 @@ def test_synth_says_nothing_and_takes_overrides_from_the_command_line(tmp_path: 
     (function,) = [each for each in template["Resources"].values() if each["Type"] == "AWS::Lambda::Function"]
     settings = Settings.from_env(function["Properties"]["Environment"]["Variables"])
     assert settings == Settings(batch_size=50, clusters=("a", "b*"))
+
+
+def test_synth_with_full_sdk_ships_the_full_asset(tmp_path: Path) -> None:
+    """The CDK copies the asset to its output: the file of a service that the function does not call tells."""
+    for value, shipped in (("false", False), ("true", True)):
+        out = tmp_path / value
+        ran = _run(out, {"remediation.full_sdk": value})
+        assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+        assert bool(list(out.glob("asset.*/botocore/data/ec2"))) is shipped
 
 
 @pytest.mark.parametrize(
@@ -46,28 +58,77 @@ def test_synth_says_nothing_and_takes_overrides_from_the_command_line(tmp_path: 
             "remediation.alarm_name_prefixes: takes no prefix of this stack's own alarm"
             ' "HyperPodNodeRemediation-dead-letters": "HyperPod"',
         ),
+        (
+            {"remediation.cooldwn": "5m"},
+            f"remediation.cooldwn: no such setting; did you mean remediation.cooldown, which takes {DURATION}?",
+        ),
+        (
+            {"remediaton.cooldown": "5m"},
+            f"remediaton.cooldown: no such setting; did you mean remediation.cooldown, which takes {DURATION}?",
+        ),
     ],
-    ids=["value", "own alarm"],
+    ids=["value", "own alarm", "key", "prefix"],
 )
-def test_bad_setting_ends_synth_with_one_line(tmp_path: Path, context: dict[str, object], line: str) -> None:
-    """No traceback: whoever mistyped it reads it."""
+def test_wrong_setting_ends_synth_with_one_line(tmp_path: Path, context: dict[str, object], line: str) -> None:
+    """There is no traceback: the reader is the person who made the mistake."""
     ran = _run(tmp_path, context)
     assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", line + "\n")
 
 
 @pytest.mark.parametrize("context", [{"remediation": "all"}, {"remediation": ["x"]}])
-def test_settings_that_are_no_object_are_left_for_the_parser_to_refuse(context: dict[str, object]) -> None:
-    """Merging must not trip over them first."""
-    assert app.merged_context({**context, "remediation.batch_size": "1"}) == context["remediation"]
+def test_settings_that_are_no_object_are_left_to_the_parser(context: dict[str, object]) -> None:
+    """The parser refuses them with its own line."""
+    assert merged_context({**context, "remediation.batch_size": "1"}) == context["remediation"]
 
 
-def test_override_of_a_key_that_only_resembles_ours_is_not_ours() -> None:
-    """Other tools keep context in the same file."""
-    assert app.merged_context({"remediation": {"batch_size": 1}, "remediations.batch_size": "2"}) == {"batch_size": 1}
+@pytest.mark.parametrize(
+    "key",
+    [
+        "remediaton.cooldown",
+        "remediations.cooldown",
+        "Remediation.cooldown",
+        "REMEDIATION.COOLDOWN",
+        "remediation:cooldown",
+        "remediation-cooldown",
+        "remediation_cooldown",
+        "hyperpod.cooldown",
+        "cooldown",
+    ],
+)
+def test_misspelt_prefix_is_refused_with_what_was_probably_meant(key: str) -> None:
+    """Without an error the deployment would silently use the default."""
+    with pytest.raises(ContextError) as raised:
+        merged_context({"remediation": {}, key: "5m"})
+    assert str(raised.value) == (f"{key}: no such setting; did you mean remediation.cooldown, which takes {DURATION}?")
 
 
-def test_cdk_json_spells_out_every_setting_with_its_default() -> None:
-    """It is where an operator looks for what can be set."""
+@pytest.mark.parametrize("key", ["remediaton", "Remediation", "remediations"])
+def test_misspelt_object_in_cdk_json_is_refused(key: str) -> None:
+    """Without an error all of its settings would be ignored."""
+    with pytest.raises(ContextError) as raised:
+        merged_context({key: {"mode": "paused"}})
+    assert str(raised.value) == (
+        f"{key}: no such setting; did you mean remediation, which takes an object of settings?"
+    )
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "@aws-cdk/core:checkSecretUsage",
+        "aws:cdk:enable-path-metadata",
+        "availability-zones:account=111122223333:region=us-east-1",
+        "region",
+        "other-tool.size",
+    ],
+)
+def test_context_of_others_is_ignored(key: str) -> None:
+    """The CDK and an operator's ~/.cdk.json add keys of their own."""
+    assert merged_context({"remediation": {"batch_size": 1}, key: "2"}) == {"batch_size": 1}
+
+
+def test_cdk_json_lists_every_setting_with_its_default() -> None:
+    """An operator sees there what can be set."""
     context = json.loads((ROOT / "cdk.json").read_text())["context"]["remediation"]
     assert list(context) == list(Settings().to_context())
     assert Settings.from_context(context) == Settings()

@@ -1,4 +1,4 @@
-"""The function, what feeds it, what may invoke it, and the names that others rely on."""
+"""Tests the function, its event source, its permissions, and the names that others rely on."""
 
 import json
 from datetime import timedelta
@@ -11,7 +11,7 @@ ALARMS = "arn:<AWS::Partition>:cloudwatch:<AWS::Region>:<AWS::AccountId>:alarm:"
 
 
 def test_function_runs_the_handler_on_arm_and_the_python_it_is_compiled_for(default: Template) -> None:
-    """Another minor version would ignore the asset's .pyc."""
+    """Another minor version would ignore the asset's .pyc files."""
     (function,) = default.of("AWS::Lambda::Function").values()
     assert function["Handler"] == "node_remediation.handler.lambda_handler"
     assert (function["Runtime"], function["Architectures"]) == (f"python{RUNTIME_VERSION}", ["arm64"])
@@ -19,7 +19,7 @@ def test_function_runs_the_handler_on_arm_and_the_python_it_is_compiled_for(defa
 
 
 def test_function_gets_exactly_the_settings_and_the_addresses(full: Template) -> None:
-    """The whole environment: what is not here the function cannot rely on."""
+    """The comparison covers the whole environment."""
     (function,) = full.of("AWS::Lambda::Function").values()
     environment = function["Environment"]["Variables"]
     assert Settings.from_env(environment) == Settings.from_context(FULL)
@@ -35,8 +35,8 @@ def test_function_gets_exactly_the_settings_and_the_addresses(full: Template) ->
     }
 
 
-def test_direct_invocation_that_keeps_failing_becomes_a_dead_letter_as_it_was(default: Template) -> None:
-    """A dead-letter queue, not an on-failure destination, whose envelope could not be replayed."""
+def test_direct_invocation_that_keeps_failing_goes_to_the_dlq_unchanged(default: Template) -> None:
+    """An on-failure destination would add an envelope, and the message could not be redriven."""
     (function,) = default.of("AWS::Lambda::Function").values()
     (invoked,) = default.of("AWS::Lambda::EventInvokeConfig").values()
     assert function["DeadLetterConfig"] == {"TargetArn": "<QueuesDeadLetters.Arn>"}
@@ -45,13 +45,13 @@ def test_direct_invocation_that_keeps_failing_becomes_a_dead_letter_as_it_was(de
 
 
 def test_direct_invocation_is_retried_no_later_than_a_report_is_fresh(default: Template, full: Template) -> None:
-    """Nor than the six hours that Lambda keeps one."""
+    """Lambda keeps an invocation for six hours at most."""
     invoked = [next(iter(each.of("AWS::Lambda::EventInvokeConfig").values())) for each in (default, full)]
     assert [each["MaximumEventAgeInSeconds"] for each in invoked] == [3_600, 21_600]
 
 
 def test_function_reads_the_queue_as_the_settings_say(default: Template, full: Template) -> None:
-    """And answers for each message by itself."""
+    """The function reports each message's failure by itself."""
     read = [next(iter(each.of("AWS::Lambda::EventSourceMapping").values())) for each in (default, full)]
     assert [each["FunctionResponseTypes"] for each in read] == [["ReportBatchItemFailures"]] * 2
     assert [each["EventSourceArn"] for each in read] == ["<QueuesIntake.Arn>"] * 2
@@ -61,21 +61,22 @@ def test_function_reads_the_queue_as_the_settings_say(default: Template, full: T
 
 
 def test_alarms_of_this_account_with_the_prefixes_may_invoke_the_function(full: Template) -> None:
-    """One permission per prefix; no other alarm, no other account."""
-    allowed = list(full.of("AWS::Lambda::Permission").values())
+    """There is one permission per prefix, for this account only."""
+    allowed = [each for each in full.of("AWS::Lambda::Permission").values() if "SourceAccount" in each]
     assert [each["SourceArn"] for each in allowed] == [f"{ALARMS}hyperpod-*", f"{ALARMS}gpu/*"]
     assert {(each["Principal"], each["Action"], each["SourceAccount"]) for each in allowed} == {
         ("lambda.alarms.cloudwatch.amazonaws.com", "lambda:InvokeFunction", "<AWS::AccountId>")
     }
 
 
-def test_nothing_may_invoke_the_function_when_there_are_no_alarms(no_alarms: Template) -> None:
-    """The queue is read by the function's own role."""
-    assert not no_alarms.of("AWS::Lambda::Permission")
+def test_only_the_sweep_may_invoke_the_function_when_there_are_no_alarms(no_alarms: Template) -> None:
+    """The queue needs no permission: the function's role reads it."""
+    allowed = no_alarms.of("AWS::Lambda::Permission").values()
+    assert [each["Principal"] for each in allowed] == ["events.amazonaws.com"]
 
 
 def test_logs_are_kept_as_long_as_the_setting_says(default: Template, full: Template) -> None:
-    """In a group of the stack's own: Lambda's would be kept for ever."""
+    """A log group made by Lambda would keep them for ever."""
     kept = [next(iter(each.of("AWS::Logs::LogGroup").values()))["RetentionInDays"] for each in (default, full)]
     (function,) = default.of("AWS::Lambda::Function").values()
     assert kept == [90, 7]
@@ -83,7 +84,7 @@ def test_logs_are_kept_as_long_as_the_setting_says(default: Template, full: Temp
 
 
 def test_alarm_topics_feed_the_intake_queue_from_their_own_regions(full: Template) -> None:
-    """What a topic cannot deliver is a dead letter."""
+    """What a topic cannot deliver goes to the DLQ."""
     fed = [each for each in full.of("AWS::SNS::Subscription").values() if each["Protocol"] == "sqs"]
     assert [(each["TopicArn"], each["Region"]) for each in fed] == [
         (TOPIC, "us-east-1"),
@@ -94,13 +95,13 @@ def test_alarm_topics_feed_the_intake_queue_from_their_own_regions(full: Templat
 
 
 def test_people_are_subscribed_by_mail(full: Template) -> None:
-    """Each has to confirm once."""
+    """Each address must confirm once."""
     mailed = [each for each in full.of("AWS::SNS::Subscription").values() if each["Protocol"] == "email"]
     assert [(each["Endpoint"], each["TopicArn"]) for each in mailed] == [("oncall@example.com", "<FailuresTopic>")]
 
 
 def test_outputs_name_what_others_rely_on(default: Template) -> None:
-    """The redrive names its destination: messages that were sent here have no source to go back to."""
+    """The redrive command names its destination: SQS knows no source queue for messages that were sent to the DLQ."""
     assert default.outputs == {
         "IntakeQueueUrl": "<QueuesIntake>",
         "IntakeQueueArn": "<QueuesIntake.Arn>",
@@ -108,16 +109,18 @@ def test_outputs_name_what_others_rely_on(default: Template) -> None:
         "DeadLetterQueueArn": "<QueuesDeadLetters.Arn>",
         "FailureTopicArn": "<FailuresTopic>",
         "FunctionName": "<RemediationFunction>",
+        "FunctionArn": "<RemediationFunction.Arn>",
         "KeyArn": "<EncryptionKey.Arn>",
         "RedriveCommand": "aws sqs start-message-move-task"
         " --source-arn <QueuesDeadLetters.Arn> --destination-arn <QueuesIntake.Arn>",
         "LedgerTableName": "<LedgerTable>",
         "ModeParameterName": "/hyperpod-node-remediation/HyperPodNodeRemediation/mode",
+        "SweepRuleName": "<SweepRule>",
     }
 
 
 def test_destroying_the_stack_leaves_nothing(default: Template) -> None:
-    """What CloudFormation or CDK would keep by default goes too."""
+    """It also deletes what CloudFormation or the CDK would keep by default."""
     kinds = ("AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::Logs::LogGroup", "AWS::SQS::Queue")
     kept = [name for name, each in default.resources.items() if each.get("DeletionPolicy", "Delete") != "Delete"]
     unsaid = [
@@ -127,7 +130,7 @@ def test_destroying_the_stack_leaves_nothing(default: Template) -> None:
 
 
 def test_template_names_no_partition_account_or_region(default: Template) -> None:
-    """It deploys to China and GovCloud as it is."""
+    """It can be deployed to China and GovCloud unchanged."""
     text = json.dumps(default.body)
     assert "arn:aws:" not in text
     assert "us-east-1" not in text

@@ -1,4 +1,4 @@
-"""Builds that are kept: once per input, never half, never under another's name."""
+"""Tests that builds are kept once per input, complete, and under the right name."""
 
 import os
 import threading
@@ -27,14 +27,14 @@ def _get(kept: Kept, content: str = "made", log: list[str] | None = None) -> Pat
 
 
 def test_same_input_is_built_once(kept: Kept) -> None:
-    """The second asks nothing of the builder."""
+    """The second call does not build."""
     log: list[str] = []
     assert _get(kept, log=log) == _get(kept, log=log)
     assert log == ["made"]
 
 
 def test_changed_input_is_built_again_beside_the_first(kept: Kept) -> None:
-    """Another tree may still be using that."""
+    """Another process may still use the first."""
     first = _get(kept)
     (kept.root / "input").write_text("2")
     second = _get(kept)
@@ -43,7 +43,7 @@ def test_changed_input_is_built_again_beside_the_first(kept: Kept) -> None:
 
 
 def test_many_at_once_get_one_whole_directory(kept: Kept) -> None:
-    """Whoever finishes first."""
+    """It does not matter which of them finishes first."""
     found: list[Path] = []
     threads = [threading.Thread(target=lambda: found.append(_get(kept))) for _ in range(8)]
     for each in threads:
@@ -56,7 +56,7 @@ def test_many_at_once_get_one_whole_directory(kept: Kept) -> None:
 
 
 def test_input_edited_while_it_is_built_is_built_again(kept: Kept) -> None:
-    """Or the old bytes would be kept under the new name, or the new under the old."""
+    """Else the old bytes would be kept under the new name, or the reverse."""
     source, log = kept.root / "input", list[str]()
 
     def build(target: Path) -> None:
@@ -71,7 +71,7 @@ def test_input_edited_while_it_is_built_is_built_again(kept: Kept) -> None:
 
 
 def test_failed_build_leaves_nothing(kept: Kept) -> None:
-    """The next one starts afresh."""
+    """The next one starts again from nothing."""
 
     def build(target: Path) -> None:
         (target / "half").touch()
@@ -82,8 +82,8 @@ def test_failed_build_leaves_nothing(kept: Kept) -> None:
     assert list(kept.parent.iterdir()) == []
 
 
-def test_what_nobody_used_for_long_is_forgotten(kept: Kept) -> None:
-    """Each is tens of megabytes."""
+def test_build_that_was_not_used_for_long_is_removed(kept: Kept) -> None:
+    """Each build has tens of megabytes."""
     first = _get(kept)
     long_ago = time.time() - UNUSED_SECONDS - 1
     os.utime(first, (long_ago, long_ago))

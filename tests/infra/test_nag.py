@@ -1,4 +1,4 @@
-"""cdk-nag's AwsSolutions pack has no finding that is not acknowledged, with its reason, beside the resource."""
+"""Tests that each finding of cdk-nag's AwsSolutions pack is acknowledged, with its reason, beside the resource."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from tests.infra.template import FULL, synthesize
 
 @pytest.mark.parametrize("context", [{}, FULL, {"alarm_name_prefixes": []}], ids=["default", "full", "no alarms"])
 def test_stack_has_no_unexplained_finding(context: dict[str, object], tmp_path: Path) -> None:
-    """Synthesis raises on the first."""
+    """Synthesis raises at the first one."""
     synthesize(context, tmp_path, nag=True)
 
 
 def test_pack_does_find_what_is_wrong(tmp_path: Path) -> None:
-    """Or the test above would pass without looking."""
+    """Else the test above would prove nothing."""
     app = App(outdir=str(tmp_path))
     sqs.Queue(Stack(app, "Bad"), "Open")
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))

@@ -1,4 +1,4 @@
-"""The function's asset: what is in it, that it is whole, and that it comes out the same."""
+"""Tests the function's asset: its content, that it is complete, and that builds are reproducible."""
 
 import hashlib
 import io
@@ -7,51 +7,69 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 
 from infra import function_asset as packaging
 from infra.errors import PackagingError
 from infra.interpreter import Interpreter, find_interpreter
-from node_remediation.sdk import AMAZON_ROOTS
-from tests.unit.conftest import ENVIRONMENT
-from tests.unit.fakes import health_event
+from node_remediation.aws import OPERATIONS
+from node_remediation.settings import SWEEP_DETAIL_TYPE, SWEEP_SOURCE
+from tests.infra.environment import ENVIRONMENT
 
-WHOLE = """
+REQUIREMENTS = packaging.REQUIREMENTS
+SAMPLE = Path(__file__).parent.parent / "samples" / "node-health.documented.json"
+MOST_BYTES = 5_000_000
+# What the function needs: each listed operation, and its libraries from the asset only.
+COMPLETE = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import aws_lambda_powertools, botocore.session, node_remediation.settings
-client = botocore.session.get_session().create_client("sagemaker", region_name="us-east-1")
-assert hasattr(client, "batch_reboot_cluster_nodes")
-outside = [m.__file__ for m in map(sys.modules.get, ("botocore", "aws_lambda_powertools", "six", "urllib3", "dateutil"))
-           if not m.__file__.startswith(sys.argv[1])]
-assert not outside, outside
-"""
+import aws_lambda_powertools, boto3, boto3.dynamodb.types, botocore, jmespath, six, urllib3
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.utilities.parameters import GetParameterError, SSMProvider
+from botocore import xform_name
+from botocore.config import Config
+from node_remediation.aws import OPERATIONS
+import node_remediation.settings
 
-# Every edge is tried and none answers: what is imported only then is there too.
+session, once = boto3.Session(), Config(retries={"total_max_attempts": 1})
+clients = {service: session.client(service, config=once) for service in OPERATIONS}
+for service, names in OPERATIONS.items():
+    for name in names:
+        assert callable(getattr(clients[service], xform_name(name))), name
+try:
+    SSMProvider(boto3_client=clients["ssm"]).get("/mode", max_age=1)
+except GetParameterError as error:
+    assert "Could not connect" in str(error), error
+assert boto3.dynamodb.types.TypeSerializer().serialize({"a": 1}) == {"M": {"a": {"N": "1"}}}
+outside = [name for name, module in sys.modules.items()
+           if name.partition(".")[0] in ("aws_lambda_powertools", "boto3", "botocore", "dateutil", "jmespath",
+                                         "node_remediation", "s3transfer", "six", "urllib3")
+           and not (getattr(module, "__file__", None) or sys.argv[1]).startswith(sys.argv[1])]
+assert not outside, outside
+print(len(session.get_available_services()))
+"""
+# No service answers: the function must still answer, also where that takes modules that it imports late.
 STARTED = """
-import gc, json, os, sys
+import json, sys
 sys.path.insert(0, sys.argv[1])
-collections = []
-gc.callbacks.append(lambda phase, _: collections.append(phase))
-from node_remediation import handler, wiring
-assert collections == [], collections
-assert gc.isenabled() and gc.get_freeze_count() > 10_000
-remediator = wiring.build(os.environ)
-clients = [remediator._claimant._rebooter._client, remediator._reader._resolver._alarms._client()]
-print(*{os.path.basename(os.fspath(client._endpoint.http_session._verify)) for client in clients})
+from node_remediation import handler
 
 class Context:
     aws_request_id = "1"
+    function_name = "function"
+    function_version = "$LATEST"
+    memory_limit_in_mb = 512
+    invoked_function_arn = "arn:aws:lambda:us-west-2:111122223333:function:function"
     def get_remaining_time_in_millis(self):
         return 60_000
 
-try:
-    handler.lambda_handler(json.load(sys.stdin), Context())
-except handler.HandBackError as error:
-    print(error)
+for event in json.load(sys.stdin):
+    answer = handler.lambda_handler(event, Context())
+print(json.dumps(answer))
 """
 
 
@@ -61,13 +79,18 @@ def asset() -> Path:
 
 
 @pytest.fixture(scope="module")
+def full_asset() -> Path:
+    return packaging.function_asset(full_sdk=True)
+
+
+@pytest.fixture(scope="module")
 def wheels() -> Path:
     return packaging.downloaded_wheels()
 
 
 @pytest.fixture
 def pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Requirements of the test's own, in a project of its own."""
+    """Make the build read requirements of the test, in another project directory."""
     for name in packaging.RECIPE:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -86,7 +109,7 @@ def _digest(root: Path) -> dict[str, str]:
 
 
 def test_two_clean_builds_in_different_places_give_the_same_bytes(tmp_path: Path, asset: Path, wheels: Path) -> None:
-    """And the same modes, under a stricter umask: the hash of the asset decides whether a deploy changes anything."""
+    """The modes are the same too, with a stricter umask: a deployment replaces the asset if its hash changes."""
     umask = os.umask(0o077)
     try:
         again = packaging.function_asset(
@@ -98,7 +121,7 @@ def test_two_clean_builds_in_different_places_give_the_same_bytes(tmp_path: Path
 
 
 def test_second_build_of_one_tree_runs_no_pip(asset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It finds the first."""
+    """It returns the first build."""
 
     def never(*_: object, **__: object) -> None:
         pytest.fail("it ran pip")
@@ -108,11 +131,11 @@ def test_second_build_of_one_tree_runs_no_pip(asset: Path, monkeypatch: pytest.M
 
 
 def test_asset_holds_the_code_the_dependencies_their_licences_and_nothing_else(asset: Path) -> None:
-    """Nothing that differs from machine to machine, no scripts, no bytecode of another Python."""
+    """It has nothing that differs between machines, no scripts, and no bytecode of another Python."""
     files = [path.relative_to(asset) for path in asset.rglob("*") if path.is_file()]
     tops = {path.parts[0] for path in files}
     distributions = {each.partition("-")[0] for each in tops if each.endswith(".dist-info")}
-    modules = {"botocore", "aws_lambda_powertools", "jmespath", "dateutil", "six.py"}
+    modules = {"aws_lambda_powertools", "boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six.py"}
     modules |= {"typing_extensions.py", "urllib3"}
     assert {each for each in tops if not each.endswith(".dist-info")} - {"__pycache__"} == {
         *modules,
@@ -125,7 +148,7 @@ def test_asset_holds_the_code_the_dependencies_their_licences_and_nothing_else(a
 
 
 def test_asset_ships_the_functions_code_as_it_is(asset: Path) -> None:
-    """File by file."""
+    """The test compares file by file."""
     code = packaging.CODE
     sources = {path.relative_to(code): path.read_bytes() for path in code.rglob("*.py")}
     shipped = asset / code.name
@@ -135,9 +158,8 @@ def test_asset_ships_the_functions_code_as_it_is(asset: Path) -> None:
 def test_bytecode_of_the_building_python_stays_behind(
     wheels: Path, pinned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It lies beside the sources as soon as a test has imported them."""
-    real = Path(packaging.__file__).parents[1] / "lambda"
-    pinned.write_bytes((real / "requirements.txt").read_bytes())
+    """It is beside the sources after a test has imported them."""
+    pinned.write_bytes(REQUIREMENTS.read_bytes())
     code = tmp_path / "node_remediation"
     (code / "__pycache__").mkdir(parents=True)
     (code / "__init__.py").touch()
@@ -150,7 +172,7 @@ def test_bytecode_of_the_building_python_stays_behind(
 
 @pytest.mark.skipif(find_interpreter(os.environ) is None, reason="the runtime's own Python is not here")
 def test_every_module_is_compiled_under_the_path_it_will_have(asset: Path) -> None:
-    """A traceback names /var/task, and nothing of the machine that built it."""
+    """A traceback names /var/task and no path of the build machine."""
     sources = {path for path in asset.rglob("*.py") if path.stem.isidentifier()}
     compiled = {path.parent.parent / f"{path.stem.split('.')[0]}.py": path for path in asset.rglob("*.pyc")}
     assert sources <= set(compiled)
@@ -161,26 +183,70 @@ def test_every_module_is_compiled_under_the_path_it_will_have(asset: Path) -> No
     assert code[4:8] == unchecked_hash
 
 
-def test_asset_brings_all_it_imports(asset: Path) -> None:
-    """On an interpreter that has nothing but the standard library."""
+def _run(code: str, asset: Path, *, stdin: str = "") -> str:
+    """Run code on an interpreter that has only the standard library, without any AWS to answer. Return its output."""
     found = find_interpreter(os.environ)
-    interpreter = str(found.path) if found else sys.executable
-    subprocess.run([interpreter, "-I", "-S", "-c", WHOLE, str(asset)], check=True, cwd="/")
-
-
-def test_function_of_the_asset_starts_and_meets_an_aws_that_is_not_there(asset: Path) -> None:
-    """It trusts the few roots, collects no garbage while it starts, and hands back what it cannot look up."""
-    found = find_interpreter(os.environ)
-    command = [str(found.path) if found else sys.executable, "-I", "-S", "-c", STARTED, str(asset)]
-    nowhere = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_EC2_METADATA_DISABLED": "true"}
-    event = json.dumps(health_event(time=datetime.now(UTC).isoformat()))
-    ran = subprocess.run(
-        command, input=event, env=ENVIRONMENT | nowhere, capture_output=True, text=True, check=False, cwd="/"
-    )
+    command = [str(found.path) if found else sys.executable, "-I", "-S", "-c", code, str(asset)]
+    env = {**ENVIRONMENT, "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_EC2_METADATA_DISABLED": "true"}
+    ran = subprocess.run(command, input=stdin, env=env, capture_output=True, text=True, check=False, cwd="/")
     assert ran.returncode == 0, ran.stderr
-    lines = ran.stdout.splitlines()
-    assert lines[0] == AMAZON_ROOTS
-    assert lines[-1].startswith("EndpointConnectionError: Could not connect to the endpoint URL")
+    return ran.stdout
+
+
+def test_asset_has_all_that_it_imports_and_the_listed_services_only(asset: Path) -> None:
+    """It needs nothing but the interpreter's standard library."""
+    assert int(_run(COMPLETE, asset)) == len(OPERATIONS)
+
+
+def test_full_asset_has_every_service(full_asset: Path) -> None:
+    """The function runs the same with it."""
+    assert int(_run(COMPLETE, full_asset)) > 300
+
+
+def test_full_asset_is_what_pip_installs(full_asset: Path, wheels: Path) -> None:
+    """Only scripts and pip's own records are missing, because they differ between machines."""
+    missing = {
+        name
+        for name in _installed(wheels)
+        if not (full_asset / name).is_file() and not any(PurePath(name).match(each) for each in packaging.UNNEEDED)
+    }
+    assert missing == set()
+
+
+def test_trimmed_asset_differs_from_the_full_one_in_sdk_data_and_unused_packages_alone(
+    asset: Path, full_asset: Path
+) -> None:
+    """The certificate roots, for example, are botocore's own."""
+    full, trimmed = _digest(full_asset), _digest(asset)
+    left_out = ("botocore/data/", *(f"{each}/" for each in packaging.UNUSED))
+    assert {name: each for name, each in full.items() if not name.startswith(left_out)} == {
+        name: each for name, each in trimmed.items() if not name.startswith("botocore/data/")
+    }
+
+
+def _installed(wheels: Path) -> Iterator[str]:
+    for wheel in wheels.glob("*.whl"):
+        with zipfile.ZipFile(wheel) as archive:
+            yield from (name for name in archive.namelist() if not name.endswith("/") and ".data/" not in name)
+
+
+def test_function_of_the_asset_starts_and_hands_back_a_message_when_no_service_answers(asset: Path) -> None:
+    """Before that, a sweep ends without an error: it reads the same tables."""
+    now = datetime.now(UTC)
+    sweep = {"source": SWEEP_SOURCE, "detail-type": SWEEP_DETAIL_TYPE, "time": f"{now:%Y-%m-%dT%H:%M:%SZ}"}
+    health = json.loads(SAMPLE.read_text()) | {"time": sweep["time"], "account": "111122223333", "region": "us-west-2"}
+    record = {
+        "messageId": "m-1",
+        "receiptHandle": "r-1",
+        "body": json.dumps(health),
+        "attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": f"{now.timestamp() * 1000:.0f}"},
+        "messageAttributes": {},
+        "eventSource": "aws:sqs",
+        "eventSourceARN": ENVIRONMENT["INTAKE_QUEUE_ARN"],
+        "awsRegion": "us-west-2",
+    }
+    said = _run(STARTED, asset, stdin=json.dumps([sweep, {"Records": [record]}]))
+    assert json.loads(said.splitlines()[-1]) == {"batchItemFailures": [{"itemIdentifier": "m-1"}]}
 
 
 def test_asset_is_small(asset: Path) -> None:
@@ -189,11 +255,24 @@ def test_asset_is_small(asset: Path) -> None:
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as written:
         for path in asset.rglob("*"):
             written.write(path, path.relative_to(asset))
-    assert len(archive.getvalue()) < 3_500_000
+    assert len(archive.getvalue()) <= MOST_BYTES
+
+
+def test_operation_that_is_gone_fails_the_build(
+    pinned: Path, wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error is one line, and the build keeps nothing."""
+    pinned.write_bytes(REQUIREMENTS.read_bytes())
+    monkeypatch.setattr(packaging, "OPERATIONS", {"sqs": ("SendMessageBatch", "SendMessages")})
+    with pytest.raises(
+        PackagingError, match=r"^function asset: botocore's model of sqs has no operation SendMessages$"
+    ):
+        packaging.function_asset(tmp_path / "builds", wheels=wheels)
+    assert list((tmp_path / "builds" / "packages").iterdir()) == []
 
 
 def test_part_that_is_no_longer_there_to_leave_out_fails_the_build(tmp_path: Path) -> None:
-    """What took its place would be shipped unseen."""
+    """Else its replacement would be shipped unnoticed."""
     with pytest.raises(
         PackagingError, match=r"^function asset: aws_lambda_powertools/event_handler is no longer there"
     ):
@@ -201,7 +280,7 @@ def test_part_that_is_no_longer_there_to_leave_out_fails_the_build(tmp_path: Pat
 
 
 def test_pins_hold_for_every_python() -> None:
-    """Pip reads markers for the Python that runs it, not for the one that it installs for."""
+    """Pip evaluates markers for the Python that runs it, not for the one that it installs for."""
     lines = packaging.REQUIREMENTS.read_text().splitlines()
     assert [line for line in lines if ";" in line] == []
 
@@ -218,7 +297,7 @@ def test_pins_hold_for_every_python() -> None:
 def test_pip_failure_is_one_line_that_says_why(
     wheels: Path, pinned: Path, tmp_path: Path, requirement: str, said: str
 ) -> None:
-    """And nothing of it is kept."""
+    """The build keeps nothing."""
     pinned.write_text(requirement)
     with pytest.raises(PackagingError) as raised:
         packaging.function_asset(tmp_path / "builds", wheels=wheels)
@@ -231,7 +310,7 @@ def test_pip_failure_is_one_line_that_says_why(
 def test_build_without_the_runtimes_python_leaves_bytecode_out_and_says_so(
     tmp_path: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In one line: a slower start is no reason to fail."""
+    """It says so in one line: a slower start is no reason to fail."""
     monkeypatch.setattr(packaging, "find_interpreter", lambda _: None)
     asset = packaging.function_asset(tmp_path, wheels=wheels)
     assert not list(asset.rglob("*.pyc"))
@@ -247,7 +326,7 @@ def _fake_python(path: Path, says: str, code: int = 0) -> Path:
 
 
 def test_interpreter_on_path_that_does_not_run_is_passed_over_for_pyenvs(tmp_path: Path) -> None:
-    """As a pyenv shim does not run for a version that is not selected; PyPy's bytecode is another."""
+    """A pyenv shim does not run for a version that is not selected, and PyPy has other bytecode."""
     _fake_python(tmp_path / "shims/python3.13", "pyenv: python3.13: command not found", 127)
     _fake_python(tmp_path / "other/python3.13", "3.13.7 PyPy")
     found = _fake_python(tmp_path / ".pyenv/versions/3.13.2/bin/python3.13", "3.13.2 CPython")
@@ -256,7 +335,7 @@ def test_interpreter_on_path_that_does_not_run_is_passed_over_for_pyenvs(tmp_pat
 
 
 def test_interpreter_of_uv_is_found(tmp_path: Path) -> None:
-    """Under its default place and the one that its variable names."""
+    """It is in uv's default directory, or in the one that its variable names."""
     name = "cpython-3.13.9-linux-x86_64-gnu/bin/python3.13"
     home = _fake_python(tmp_path / "home/.local/share/uv/python" / name, "3.13.9 CPython")
     named = _fake_python(tmp_path / "named" / name, "3.13.9 CPython")
@@ -267,6 +346,6 @@ def test_interpreter_of_uv_is_found(tmp_path: Path) -> None:
 
 
 def test_interpreter_of_another_minor_version_is_none(tmp_path: Path) -> None:
-    """Its bytecode would be ignored at run time."""
+    """The runtime would ignore its bytecode."""
     path = _fake_python(tmp_path / "bin" / "python3.13", "3.12.1 CPython")
     assert find_interpreter({"PATH": str(path.parent), "HOME": str(tmp_path)}) is None

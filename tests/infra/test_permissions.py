@@ -1,4 +1,4 @@
-"""What the function may do, and that nothing in the template may do more than it must."""
+"""Tests what the function may do, and that no policy allows more than is needed."""
 
 from typing import Any
 
@@ -27,15 +27,15 @@ def _granted(template: Template) -> list[tuple[list[str], list[str], Any]]:
 
 
 def test_function_may_do_exactly_what_it_does(default: Template) -> None:
-    """The whole policy, so that a permission more is as visible as one less."""
+    """The comparison covers the whole policy, so that it shows an added permission as well as a missing one."""
     assert _granted(default) == [
         (["logs:CreateLogStream", "logs:PutLogEvents"], ["<LogsLogGroup.Arn>"], None),
         (INTAKE_CALLS, ["<QueuesIntake.Arn>"], None),
-        (["sqs:SendMessage"], ["<QueuesIntake.Arn>"], None),
         (["sqs:SendMessage"], ["<QueuesDeadLetters.Arn>"], None),
         (["sns:Publish"], ["<FailuresTopic>"], None),
         (["kms:GenerateDataKey", "kms:Decrypt"], ["<EncryptionKey.Arn>"], None),
         (["dynamodb:BatchGetItem", "dynamodb:PutItem"], ["<LedgerTable.Arn>"], None),
+        (["dynamodb:Query"], ["<LedgerTable.Arn>/index/due"], None),
         (["ssm:GetParameter"], [MODE], None),
         (CLUSTER_CALLS, [f"arn:<AWS::Partition>:sagemaker:{HERE}:cluster/*"], None),
         (["sagemaker:ListClusters"], ["*"], None),
@@ -44,25 +44,31 @@ def test_function_may_do_exactly_what_it_does(default: Template) -> None:
     ]
 
 
+def test_function_cannot_send_to_the_intake_queue(full: Template) -> None:
+    """Nothing is ever sent to oneself: Lambda stops such loops."""
+    sent = [resources for actions, resources, _ in _granted(full) if "sqs:SendMessage" in actions]
+    assert sent == [["<QueuesDeadLetters.Arn>"]]
+
+
 def test_function_with_a_cluster_tag_may_touch_only_clusters_so_tagged(full: Template) -> None:
-    """Every call on a cluster, not the reboot alone."""
+    """The condition holds for every call on a cluster, not only for the reboot."""
     conditions = [condition for actions, _, condition in _granted(full) if actions == CLUSTER_CALLS]
     assert conditions == [{"StringEquals": {"aws:ResourceTag/team": "ml"}}]
 
 
 def test_function_reads_tags_and_contributors_of_alarms_with_each_prefix(full: Template) -> None:
-    """And of no other alarm."""
+    """Other alarms stay unreadable."""
     resources = [found for actions, found, _ in _granted(full) if actions == ALARM_CALLS]
     assert resources == [[f"{ALARMS}hyperpod-*", f"{ALARMS}gpu/*"]]
 
 
 def test_function_without_alarms_reads_neither_tags_nor_contributors(no_alarms: Template) -> None:
-    """A statement without resources would be refused by IAM."""
+    """IAM refuses a statement without resources."""
     assert not [each for each in _granted(no_alarms) if set(ALARM_CALLS) & set(each[0])]
 
 
 def test_role_is_the_functions_alone_and_nothing_adds_to_it(default: Template) -> None:
-    """CDK's grants would add a policy of their own; a managed policy is wider than its name."""
+    """CDK's grants would add their own policy, and managed policies allow more than is needed."""
     (role,) = default.of("AWS::IAM::Role").values()
     (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
     assert trust["Principal"] == {"Service": "lambda.amazonaws.com"}
@@ -71,7 +77,7 @@ def test_role_is_the_functions_alone_and_nothing_adds_to_it(default: Template) -
 
 
 def test_no_action_is_allowed_by_wildcard_but_the_accounts_on_its_key(full: Template) -> None:
-    """A key that nobody administers could never be changed or deleted."""
+    """Without an administrator a key can never be changed or deleted."""
     wild = [
         (kind, action, statement["Principal"])
         for kind, statement in full.statements()
@@ -83,7 +89,7 @@ def test_no_action_is_allowed_by_wildcard_but_the_accounts_on_its_key(full: Temp
 
 
 def test_every_resource_is_named_but_where_aws_knows_none(full: Template) -> None:
-    """`*` in a key's policy is that key."""
+    """In a key's policy `*` means that key."""
     everything = [
         statement["Action"]
         for kind, statement in full.statements()
@@ -92,8 +98,8 @@ def test_every_resource_is_named_but_where_aws_knows_none(full: Template) -> Non
     assert everything == ["sagemaker:ListClusters", "cloudwatch:DescribeAlarms"]
 
 
-def test_no_service_is_allowed_anything_for_anybodys_sake(full: Template) -> None:
-    """Each names whom it acts for; EventBridge on the key cannot (see infra/key.py), the queues name its rules."""
+def test_every_service_is_allowed_to_act_for_named_resources_only(full: Template) -> None:
+    """EventBridge on the key is the exception (see infra/key.py); the queues' policies name its rules."""
     unbound = [
         (kind, statement["Principal"]["Service"])
         for kind, statement in full.statements()

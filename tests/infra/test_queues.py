@@ -1,4 +1,4 @@
-"""Both queues: what they keep, whom they let in."""
+"""Tests both queues: how long they keep messages and from whom they accept them."""
 
 from typing import Any
 
@@ -18,44 +18,44 @@ def _senders(template: Template, queue: str) -> dict[str, Any]:
 
 
 def test_intake_moves_a_message_to_the_dead_letters_after_five_receives(default: Template) -> None:
-    """The function reports on the fifth; the move is left for crashes."""
+    """The function reports a failure at the fifth receive; SQS moves a message only after crashes."""
     intake = default.of("AWS::SQS::Queue")["QueuesIntake"]
     assert intake["RedrivePolicy"] == {"deadLetterTargetArn": "<QueuesDeadLetters.Arn>", "maxReceiveCount": 5}
 
 
 def test_intake_keeps_four_days_and_dead_letters_fourteen(default: Template) -> None:
-    """Dead letters wait for a person, who may be on holiday."""
+    """A letter waits for a person, who may be on holiday."""
     queues = default.of("AWS::SQS::Queue")
     assert [queues[name]["MessageRetentionPeriod"] // 86_400 for name in QUEUES] == [4, 14]
 
 
 def test_intake_is_visible_again_after_six_timeouts_and_the_window(default: Template, full: Template) -> None:
-    """Seconds: 6 x 60 + 5 by default, 6 x 60 without a window."""
+    """In seconds: 6 x 60 + 5 by default, 6 x 60 without a window."""
     both = [each.of("AWS::SQS::Queue")["QueuesIntake"]["VisibilityTimeout"] for each in (default, full)]
     assert both == [365, 360]
 
 
 @pytest.mark.parametrize("queue", QUEUES)
 def test_queue_by_default_lets_in_exactly_this_stacks_rules(default: Template, queue: str) -> None:
-    """Both queues: a rule writes what it cannot deliver to the dead letters."""
+    """A rule sends to the DLQ what it cannot deliver to the intake queue. The sweep's rule is not among them."""
     assert _senders(default, queue) == {"events.amazonaws.com": {"ArnEquals": {"aws:SourceArn": RULES}}}
 
 
 @pytest.mark.parametrize("queue", QUEUES)
 def test_queue_with_alarm_topics_lets_in_these_topics_too(full: Template, queue: str) -> None:
-    """Both queues: so does a subscription."""
+    """A subscription sends to the DLQ what it cannot deliver to the intake queue."""
     topics = {"ArnEquals": {"aws:SourceArn": [TOPIC, "arn:aws:sns:eu-west-1:111122223333:other"]}}
     assert _senders(full, queue)["sns.amazonaws.com"] == topics
 
 
 @pytest.mark.parametrize("queue", QUEUES)
 def test_queue_without_alarms_does_not_name_an_alarm_rule(no_alarms: Template, queue: str) -> None:
-    """What does not exist is let in nowhere."""
+    """The rule does not exist then."""
     assert _senders(no_alarms, queue) == {"events.amazonaws.com": {"ArnEquals": {"aws:SourceArn": RULES[:2]}}}
 
 
-def test_queues_and_topic_refuse_whatever_does_not_come_over_tls(default: Template) -> None:
-    """Of every caller, the account's own included."""
+def test_queues_and_topic_refuse_requests_without_tls(default: Template) -> None:
+    """This holds for every caller, also in the account itself."""
     insecure = {"Bool": {"aws:SecureTransport": "false"}}
     denied = {
         (each["Resource"], each["Action"])

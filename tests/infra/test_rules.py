@@ -1,4 +1,4 @@
-"""What the rules let through and what they keep out, by every documented event and what we expect beside them."""
+"""Tests which events the rules match: every documented one, and further ones that we expect."""
 
 import copy
 import json
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ministack.services import eventbridge
 
-from tests.infra.template import Template
+from tests.infra.template import Template, event_rules
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 Event = dict[str, Any]
@@ -22,7 +22,7 @@ def _sample(name: str) -> Event:
 
 
 def _changed(name: str, **at: object) -> Event:
-    """A sample with the values at these paths (steps joined by __) replaced; `...` removes."""
+    """Return a sample with the values at these paths (steps joined by __) replaced; `...` removes one."""
     event = copy.deepcopy(_sample(name))
     for path, value in at.items():
         *steps, last = path.split("__")
@@ -42,8 +42,8 @@ def _instance(description: str | None, **at: object) -> Event:
 
 
 def _matching(template: Template, event: Event) -> list[str]:
-    """The rules that match, by the local AWS's own matcher, once it has found each pattern valid."""
-    patterns = {name: json.dumps(rule["EventPattern"]) for name, rule in template.of("AWS::Events::Rule").items()}
+    """Return the rules that match, by the local AWS's matcher, after it has checked each pattern."""
+    patterns = {name: json.dumps(rule["EventPattern"]) for name, rule in event_rules(template).items()}
     assert not [name for name, pattern in patterns.items() if eventbridge._event_pattern_error(pattern)]
     view = eventbridge._event_from_test_payload(event)
     return [name for name, pattern in patterns.items() if eventbridge._matches_pattern(pattern, view)]
@@ -108,12 +108,12 @@ CASES: dict[str, tuple[Callable[[], Event], list[str]]] = {
 
 @pytest.mark.parametrize(("make", "rules"), CASES.values(), ids=CASES.keys())
 def test_event_matches_its_rule_and_no_other(default: Template, make: Callable[[], Event], rules: list[str]) -> None:
-    """One rule at most: an event that two rules match would come in twice."""
+    """An event that two rules match would arrive twice."""
     assert _matching(default, make()) == rules
 
 
 def test_every_sample_has_a_case() -> None:
-    """A sample that is added here is one that the rules were not tried with."""
+    """A new sample needs a case here."""
     tried = {json.dumps(make(), sort_keys=True) for make, _ in CASES.values()}
     names = {path.name.removesuffix(".documented.json") for path in SAMPLES.glob("*.documented.json")}
     assert {name for name in names if json.dumps(_sample(name), sort_keys=True) not in tried} == set()
@@ -121,19 +121,19 @@ def test_every_sample_has_a_case() -> None:
 
 @pytest.mark.parametrize("name", ["hyperpod-a", "gpu/a"])
 def test_alarm_with_any_of_several_prefixes_matches(full: Template, name: str) -> None:
-    """A prefix may hold whatever a name may."""
+    """A prefix may have every character that a name may have."""
     assert _matching(full, _changed("alarm-single-metric", detail__alarmName=name)) == ALARMS
 
 
 def test_alarms_match_nothing_when_there_are_no_prefixes(no_alarms: Template) -> None:
-    """There is no rule then: an empty list of prefixes would be an invalid pattern."""
-    assert list(no_alarms.of("AWS::Events::Rule")) == [*HEALTH, *CLUSTER]
+    """There is no rule then, because an empty list of prefixes is an invalid pattern."""
+    assert list(event_rules(no_alarms)) == [*HEALTH, *CLUSTER]
     assert _matching(no_alarms, _changed("alarm-single-metric", **ALARM)) == []
 
 
-def test_rules_deliver_to_the_intake_queue_or_else_to_the_dead_letters(default: Template) -> None:
-    """Each of them."""
-    rules = default.of("AWS::Events::Rule")
+def test_rules_deliver_to_the_intake_queue_or_else_to_the_dlq(default: Template) -> None:
+    """This holds for every rule but the sweep's, whose target is the function."""
+    rules = event_rules(default)
     assert list(rules) == [*HEALTH, *CLUSTER, *ALARMS]
     for rule in rules.values():
         (target,) = rule["Targets"]
@@ -141,11 +141,11 @@ def test_rules_deliver_to_the_intake_queue_or_else_to_the_dead_letters(default: 
 
 
 def test_rules_deliver_no_later_than_a_report_is_fresh(default: Template, full: Template) -> None:
-    """Else to the dead letters: in the queue an event that EventBridge held back for hours would look new."""
+    """In the queue, an event that EventBridge delivered after hours would look new: it goes to the DLQ instead."""
     ages = [
         {
             target["RetryPolicy"]["MaximumEventAgeInSeconds"]
-            for rule in each.of("AWS::Events::Rule").values()
+            for rule in event_rules(each).values()
             for target in rule["Targets"]
         }
         for each in (default, full)

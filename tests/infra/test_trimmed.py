@@ -1,4 +1,4 @@
-"""The asset's botocore data: cut down to what is called, and in that the same as the whole."""
+"""Tests that the asset's trimmed botocore data behaves like the full data."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ import pytest
 from infra import function_asset as packaging
 from infra.errors import PackagingError
 from infra.sdk_data import cut_model, trim_data
-from node_remediation.sdk import OPERATIONS
+from node_remediation.aws import OPERATIONS
 from tests.infra.comparison import REGIONS, Exchange, Side, differences, exchanges
 
 SHARED = {"_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json"}
@@ -20,7 +20,7 @@ SHARED = {"_retry.json", "endpoints.json", "partitions.json", "sdk-default-confi
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The pinned wheel's data of the services that are called."""
+    """Extract the data of the services in use from the pinned wheel."""
     target = tmp_path_factory.mktemp("whole")
     (wheel,) = packaging.downloaded_wheels().glob("botocore-*.whl")
     wanted = tuple(f"botocore/data/{service}/" for service in OPERATIONS)
@@ -41,7 +41,7 @@ def full_side(whole: Path) -> Side:
 
 
 def test_every_exchange_comes_out_the_same(full_side: Side, trimmed: Path) -> None:
-    """Requests to the byte, answers, refused parameters, exceptions of the model and others, regions."""
+    """The comparison covers requests to the byte, answers, refused parameters, exceptions and regions."""
     assert differences(full_side, Side(trimmed), OPERATIONS) == []
 
 
@@ -50,7 +50,7 @@ def _is_modelled(kinds: list[str], _: str, answer: object) -> bool:
 
 
 def test_exchanges_have_requests_refusals_and_exceptions_of_every_operation(full_side: Side) -> None:
-    """Else there would be nothing to compare."""
+    """Else the comparison would prove nothing."""
     kinds: dict[str, Counter[str]] = {}
     for each in exchanges(full_side, OPERATIONS):
         played = full_side.play(each)
@@ -72,7 +72,7 @@ def test_exchanges_have_requests_refusals_and_exceptions_of_every_operation(full
 
 @pytest.mark.parametrize("region", REGIONS)
 def test_endpoints_are_the_same_in_every_partition(full_side: Side, trimmed: Path, region: str) -> None:
-    """Each service's address and signature, and those of a region that nobody knows yet."""
+    """The comparison covers address and signature, also in a region that the SDK does not know yet."""
     other = Side(trimmed)
     for service, names in OPERATIONS.items():
         whole_request = next(each for each in exchanges(full_side, {service: names[:1]}) if each.what == "whole")
@@ -95,7 +95,7 @@ def _members(service: str, model: Path) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("service", OPERATIONS)
 def test_member_that_is_cut_out_is_noticed(full_side: Side, trimmed: Path, tmp_path: Path, service: str) -> None:
-    """Whichever it is, of requests, answers and exceptions: so the comparison can fail."""
+    """This shows that the comparison can fail, for requests, answers and exceptions."""
     shutil.copytree(trimmed, tmp_path / "data")
     (path,) = (tmp_path / "data" / service).glob("*/service-2.json")
     content = path.read_text()
@@ -112,7 +112,7 @@ def test_member_that_is_cut_out_is_noticed(full_side: Side, trimmed: Path, tmp_p
 
 
 def test_exception_that_is_cut_out_is_noticed(full_side: Side, trimmed: Path, tmp_path: Path) -> None:
-    """The caller would get a plain ClientError without its fields."""
+    """The caller would get a plain ClientError without the exception's fields."""
     shutil.copytree(trimmed, tmp_path / "data")
     (path,) = (tmp_path / "data" / "dynamodb").glob("*/service-2.json")
     model = json.loads(path.read_text())
@@ -126,18 +126,19 @@ def test_exception_that_is_cut_out_is_noticed(full_side: Side, trimmed: Path, tm
 
 
 def test_paginators_page_through_all_answers(trimmed: Path) -> None:
-    """Those of the operations on the list are left, and no other's."""
-    client = Side(trimmed).client("sagemaker")
-    assert [client.can_paginate(each) for each in ("list_clusters", "list_cluster_nodes")] == [True, True]
-    pages = {
+    """Only the paginators of listed operations are left."""
+    clients = {service: Side(trimmed).client(service) for service in ("sagemaker", "dynamodb")}
+    pages = [("sagemaker", "list_clusters"), ("sagemaker", "list_cluster_nodes"), ("dynamodb", "query")]
+    assert [each for each in pages if not clients[each[0]].can_paginate(each[1])] == []
+    kept = {
         service: json.loads(next((trimmed / service).glob("*/paginators-1.json")).read_text()) for service in OPERATIONS
     }
-    left = {service: set(each["pagination"]) for service, each in pages.items()}
+    left = {service: set(each["pagination"]) for service, each in kept.items()}
     assert all(left[service] <= set(OPERATIONS[service]) for service in OPERATIONS)
 
 
 def test_data_holds_the_listed_operations_and_no_documentation(trimmed: Path) -> None:
-    """No other service, no examples, no waiters, nothing that is compressed twice."""
+    """It has no other service, no examples, no waiters, and no compressed files."""
     names = {path.name for path in trimmed.rglob("*") if path.is_file()}
     assert names == {"service-2.json", "paginators-1.json", "endpoint-rule-set-1.json", *SHARED}
     assert {path.name for path in trimmed.iterdir() if path.is_dir()} == set(OPERATIONS)
@@ -171,14 +172,14 @@ def _model() -> dict[str, Any]:
 
 
 def test_shapes_that_are_reached_are_kept_and_no_others() -> None:
-    """Round in circles, through members that are called `shape`, and exceptions."""
+    """The shapes are recursive, have members called `shape`, and include exceptions."""
     cut = cut_model("x", _model(), ["Keep"])
     assert (set(cut["operations"]), set(cut["shapes"])) == ({"Keep"}, {"A", "B", "E", "S"})
     assert cut["shapes"]["A"] == _model()["shapes"]["A"]
 
 
 def test_operation_that_is_gone_fails_the_build_in_one_line(whole: Path, tmp_path: Path) -> None:
-    """At night it would be an AttributeError."""
+    """In the deployed function it would be an AttributeError."""
     shutil.copytree(whole, tmp_path / "data")
     with pytest.raises(
         PackagingError, match=r"^function asset: botocore's model of sqs has no operation SendMessages$"
@@ -187,7 +188,7 @@ def test_operation_that_is_gone_fails_the_build_in_one_line(whole: Path, tmp_pat
 
 
 def test_service_that_is_gone_fails_the_build_in_one_line(whole: Path, tmp_path: Path) -> None:
-    """Or is misspelt."""
+    """A misspelt name has the same effect."""
     shutil.copytree(whole, tmp_path / "data")
     with pytest.raises(PackagingError, match=r"^function asset: botocore's data: [^\n]*sqss[^\n]*$"):
         trim_data(tmp_path / "data", {"sqss": ["SendMessageBatch"]})

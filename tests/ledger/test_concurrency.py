@@ -1,33 +1,65 @@
 """Many invocations at once on one ledger and one cluster; what was rebooted is what the simulated API says."""
 
-import json
 import random
 import threading
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from local.aws import LocalAws
 from node_remediation.codes import CLUSTER_BUDGET_EXCEEDED
-from node_remediation.model import Ending, Message, Outcome
-from tests.ledger.invocation import Invocation, create_table, now
-from tests.unit.fakes import health_event
+from node_remediation.model import Message, Outcome, Result
+from node_remediation.settings import MAX_RECEIVES
+from node_remediation.wiring import build
+from tests.ledger.function import create_table, environment, report
 
 AT_ONCE = 16  # invocations
 # How long the first read's answer takes: longer than it takes all invocations to ask.
 _READ_SECONDS = 0.5
 
 
+class _Session:
+    """Clients of the local AWS, as the function configures them."""
+
+    def __init__(self, aws: LocalAws) -> None:
+        self._aws = aws
+
+    def client(self, service_name: str, **_: object) -> object:
+        return self._aws.client(service_name)
+
+
+@dataclass
+class Invocation:
+    """An execution environment of its own: nothing but the ledger and the cluster is shared with others."""
+
+    aws: LocalAws
+    variables: dict[str, str]
+    results: list[Result] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._remediator = build(self.variables, session=_Session(self.aws))
+
+    def handle_all(self, messages: list[Message]) -> None:
+        """Handle messages until all are acknowledged, those that are handed back as often as the queue brings them."""
+        while messages:
+            assert messages[0].receives <= MAX_RECEIVES, "handed back for good"
+            handling = self._remediator.handle(messages, seconds_left=lambda: 60.0)
+            self.results += handling.results
+            again = [message for message in messages if message.id in handling.handed_back]
+            messages = [replace(message, receives=message.receives + 1) for message in again]
+
+
 @pytest.fixture(scope="module")
 def invocations(aws: LocalAws) -> list[Invocation]:
-    table = create_table(aws, f"ledger-{uuid.uuid4().hex[:8]}")
-    return [Invocation(aws, table) for _ in range(AT_ONCE)]
+    variables, _ = environment(aws, create_table(aws))
+    return [Invocation(aws, variables) for _ in range(AT_ONCE)]
 
 
 class Cluster:
-    """A simulated cluster whose nodes take so long to reboot that a second reboot would be noticed."""
+    """A simulated cluster whose nodes reboot at once, so that a second reboot would be noticed."""
 
     def __init__(self, aws: LocalAws, nodes: int) -> None:
         self.name = f"ml-{uuid.uuid4().hex[:8]}"
@@ -37,32 +69,32 @@ class Cluster:
         self._aws = aws
 
     def reboots(self) -> list[str]:
-        """The nodes in the order of their reboots."""
+        """Return the nodes in the order of their reboots."""
         reboots = self._aws.admin("GET", "/_local/hyperpod/reboots")
         return [reboot["node"] for reboot in reboots if reboot["cluster"] == self.name]
 
     def report(self, node: str) -> Message:
-        return Message(uuid.uuid4().hex, json.dumps(health_event(node, self.name, time=now().isoformat())), now())
+        return report(node, self.name)
 
 
-def all_at_once(aws: LocalAws, invocations: Sequence[Invocation], batches: Sequence[list[Message]]) -> list[Ending]:
+def all_at_once(aws: LocalAws, invocations: Sequence[Invocation], batches: Sequence[list[Message]]) -> list[Result]:
     """Let each invocation handle its batch, all of them judging by what the ledger said before any claimed."""
     start = threading.Barrier(len(batches))
     slow = {"service": "dynamodb", "action": "BatchGetItem", "after": True, "delay": _READ_SECONDS}
     aws.faults({**slow, "count": len(batches)})
 
-    def handle(invocation: Invocation, batch: list[Message]) -> list[Ending]:
-        seen = len(invocation.endings)
+    def handle(invocation: Invocation, batch: list[Message]) -> list[Result]:
+        seen = len(invocation.results)
         start.wait()
         invocation.handle_all(batch)
-        return invocation.endings[seen:]
+        return invocation.results[seen:]
 
     with ThreadPoolExecutor(len(batches)) as pool:
-        return [ending for endings in pool.map(handle, invocations, batches) for ending in endings]
+        return [result for results in pool.map(handle, invocations, batches) for result in results]
 
 
-def nodes_of(endings: Sequence[Ending], outcome: Outcome) -> list[str]:
-    return [ending.case.node.id for ending in endings if ending.outcome is outcome and ending.case.node]
+def nodes_of(results: Sequence[Result], outcome: Outcome) -> list[str]:
+    return [result.node.id for result in results if result.outcome is outcome and result.node]
 
 
 def test_fifty_sick_nodes_of_a_hundred_are_twenty_reboots_whoever_reports_them(
@@ -72,14 +104,13 @@ def test_fifty_sick_nodes_of_a_hundred_are_twenty_reboots_whoever_reports_them(
     cluster = Cluster(aws, 100)
     reports = [cluster.report(node) for node in cluster.nodes[:50] * 3]
     random.Random(3).shuffle(reports)  # noqa: S311  any order will do
-    endings = all_at_once(aws, invocations, [reports[share::AT_ONCE] for share in range(AT_ONCE)])
+    results = all_at_once(aws, invocations, [reports[share::AT_ONCE] for share in range(AT_ONCE)])
     rebooted = cluster.reboots()
     assert len(rebooted) == len(set(rebooted)) == 20
-    assert sorted(nodes_of(endings, Outcome.REBOOTED)) == sorted(rebooted)
-    # While its reboot is being claimed, another report of the same node may still find only the budget used up.
-    assert set(nodes_of(endings, Outcome.REFUSED)) - set(rebooted) == {*cluster.nodes[:50]} - {*rebooted}
-    assert {ending.code for ending in endings if ending.outcome is Outcome.REFUSED} == {CLUSTER_BUDGET_EXCEEDED}
-    assert len(endings) == len(reports)
+    assert sorted(nodes_of(results, Outcome.REBOOTED)) == sorted(rebooted)
+    assert set(nodes_of(results, Outcome.REFUSED)) - set(rebooted) == {*cluster.nodes[:50]} - {*rebooted}
+    assert {result.code for result in results if result.outcome is Outcome.REFUSED} == {CLUSTER_BUDGET_EXCEEDED}
+    assert len(results) == len(reports)
 
 
 def test_last_of_a_budget_is_spent_once(aws: LocalAws, invocations: list[Invocation]) -> None:
@@ -87,28 +118,28 @@ def test_last_of_a_budget_is_spent_once(aws: LocalAws, invocations: list[Invocat
     cluster = Cluster(aws, 20)
     first, others = cluster.nodes[:3], cluster.nodes[3 : 3 + AT_ONCE]
     invocations[0].handle_all([cluster.report(node) for node in first])
-    endings = all_at_once(aws, invocations, [[cluster.report(node)] for node in others])
+    results = all_at_once(aws, invocations, [[cluster.report(node)] for node in others])
     rebooted = cluster.reboots()
     assert sorted(rebooted[:3]) == sorted(first)
-    assert rebooted[3:] == nodes_of(endings, Outcome.REBOOTED)
+    assert rebooted[3:] == nodes_of(results, Outcome.REBOOTED)
     assert len(rebooted) == 4
-    assert sorted(nodes_of(endings, Outcome.REFUSED)) == sorted({*others} - {*rebooted})
+    assert sorted(nodes_of(results, Outcome.REFUSED)) == sorted({*others} - {*rebooted})
 
 
 def test_one_node_is_rebooted_once_however_many_report_it(aws: LocalAws, invocations: list[Invocation]) -> None:
     """Sixteen reports of one node in sixteen invocations: one reboot, fifteen duplicates."""
     cluster = Cluster(aws, 10)
-    endings = all_at_once(aws, invocations, [[cluster.report(cluster.nodes[0])] for _ in range(AT_ONCE)])
+    results = all_at_once(aws, invocations, [[cluster.report(cluster.nodes[0])] for _ in range(AT_ONCE)])
     assert cluster.reboots() == cluster.nodes[:1]
-    assert nodes_of(endings, Outcome.REBOOTED) == cluster.nodes[:1]
-    assert len(nodes_of(endings, Outcome.DUPLICATE)) == AT_ONCE - 1
+    assert nodes_of(results, Outcome.REBOOTED) == cluster.nodes[:1]
+    assert len(nodes_of(results, Outcome.DUPLICATE)) == AT_ONCE - 1
 
 
 def test_one_message_delivered_many_times_at_once_is_one_reboot(aws: LocalAws, invocations: list[Invocation]) -> None:
-    """A standard queue may do so; who does not hold the claim waits for the answer of who does."""
+    """A standard queue may do so: who comes later finds the node claimed."""
     cluster = Cluster(aws, 10)
     message = cluster.report(cluster.nodes[0])
-    endings = all_at_once(aws, invocations, [[message] for _ in range(AT_ONCE)])
+    results = all_at_once(aws, invocations, [[message] for _ in range(AT_ONCE)])
     assert cluster.reboots() == cluster.nodes[:1]
-    assert {ending.outcome for ending in endings} <= {Outcome.REBOOTED, Outcome.FAILED}
-    assert Outcome.REBOOTED in {ending.outcome for ending in endings}
+    outcomes = sorted(result.outcome for result in results)
+    assert outcomes == [Outcome.DUPLICATE] * (AT_ONCE - 1) + [Outcome.REBOOTED]

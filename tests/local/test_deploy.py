@@ -13,9 +13,12 @@ _APP = Path(__file__).parent / "sample_app"
 
 
 def test_deploy_returns_the_outputs_and_the_stack_works(aws: LocalAws) -> None:
-    """Bootstrap, assets and every kind of resource that the project uses; then an event goes all the way."""
+    """Bootstrap, assets and every kind of resource that the project uses; then an event goes all the way, and sweeps
+    come by themselves."""
     lines: list[str] = []
-    outputs = deploy(aws, context={"word": "hello"}, on_line=lines.append, app_dir=_APP, stack="Sample")
+    outputs = deploy(
+        aws, context={"word": "hello"}, on_line=lines.append, app_dir=_APP, stack="Sample", sweep_every=0.1
+    )
     assert outputs["Word"] == "hello"
     assert any("CREATE_COMPLETE" in line for line in lines)
     assert not (_APP / "cdk.out").exists()
@@ -24,6 +27,10 @@ def test_deploy_returns_the_outputs_and_the_stack_works(aws: LocalAws) -> None:
     aws.put_events({"Source": "aws.sagemaker", "DetailType": "test", "Detail": "{}"})
     queue = Queue(aws.client("sqs"), outputs["QueueUrl"], "")
     wait_for("the function to take the event", lambda: queue.count() == 0 and len(_metrics(aws)) > before)
+
+    wait_for("sweeps", lambda: len(_metrics(aws)) > before + 3)
+    aws.sweep_every(None)
+    assert not aws.sweep()["error"]
 
     (alarm,) = aws.client("cloudwatch").describe_alarms(AlarmNames=[outputs["AlarmName"]])["MetricAlarms"]
     assert alarm["Metrics"][0]["Expression"] == "a + b"

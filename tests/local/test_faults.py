@@ -1,7 +1,9 @@
-"""`local.faults`: calls that go wrong on order, in every protocol, and the count of calls."""
+"""`local.faults`: calls that go wrong on order or at random, in every protocol, and the count of calls."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ MakeQueue = Callable[..., Queue]
 def _no_faults_left(aws: LocalAws) -> Iterator[None]:
     yield
     aws.admin("DELETE", "/_local/faults")
+    aws.end_chaos()
 
 
 def _calls(aws: LocalAws) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
@@ -126,3 +129,71 @@ def test_an_unknown_admin_path_is_an_error(aws: LocalAws) -> None:
     """It says which."""
     with pytest.raises(LocalAwsError, match="GET /_local/nothing is not known"):
         aws.admin("GET", "/_local/nothing")
+
+
+def _as_function(aws: LocalAws, name: str) -> Callable[[str], Any]:
+    """Makes clients with the credentials of a function of this name, which may do everything."""
+    iam, allow = aws.client("iam"), {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{aws.account}:root"}, "Action": "sts:AssumeRole"}
+    policies = [json.dumps({"Version": "2012-10-17", "Statement": [statement]}) for statement in (trust, allow)]
+    role = iam.create_role(RoleName=f"{name}-role", AssumeRolePolicyDocument=policies[0])["Role"]
+    iam.put_role_policy(RoleName=role["RoleName"], PolicyName="all", PolicyDocument=policies[1])
+    session = aws.client("sts").assume_role(RoleArn=role["Arn"], RoleSessionName=name)["Credentials"]
+    key, secret, token = (session[part] for part in ("AccessKeyId", "SecretAccessKey", "SessionToken"))
+    return lambda service: aws.client(service, key=key, secret=secret, token=token)
+
+
+def _fate(call: Callable[..., Any], **arguments: Any) -> str:
+    try:
+        call(**arguments)
+    except ConnectionClosedError:
+        return "lost"
+    except ClientError as error:
+        status: int = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        return "throttled" if status < 500 else "failed"
+    return "fine"
+
+
+def test_chaos_meets_the_functions_calls_and_nobody_elses(aws: LocalAws, unique: str, make_queue: MakeQueue) -> None:
+    """Throttled, failed before or after the work, or without an answer: what was not throttled may have been done."""
+    queue, sqs = make_queue(), _as_function(aws, unique)("sqs")
+    aws.chaos(function=unique, seed=1, rate=1)
+    fates = [_fate(sqs.send_message, QueueUrl=queue.url, MessageBody="x") for _ in range(60)]
+    done, counted = queue.count(), {kind: fates.count(kind) for kind in ("throttled", "failed", "lost")}
+    assert min(counted.values()) > 5
+    assert counted["lost"] < done < counted["lost"] + counted["failed"]
+    assert aws.end_chaos() == {f"sqs {kind}": number for kind, number in counted.items()}
+    assert _fate(sqs.send_message, QueueUrl=queue.url, MessageBody="x") == "fine"
+
+
+def test_chaos_speaks_each_services_protocol_and_repeats_itself(aws: LocalAws, unique: str) -> None:
+    """The same seed brings the same faults in the same order; some last longer than a client's retries."""
+    client_of = _as_function(aws, unique)
+    sns, dynamodb = client_of("sns"), client_of("dynamodb")
+    runs = []
+    for seed in (1, 1, 2):
+        aws.chaos(function=unique, seed=seed, rate=0.2)
+        runs.append([_fate(call) for _ in range(20) for call in (sns.list_topics, dynamodb.list_tables)])
+    assert runs[0] == runs[1] != runs[2]
+    assert 10 <= runs[0].count("fine") <= 35
+    in_a_row = max(
+        len(list(same)) for of_one in (runs[0][::2], runs[0][1::2]) for fine, same in _runs(of_one) if not fine
+    )
+    assert in_a_row >= 3
+
+
+def _runs(fates: list[str]) -> Any:
+    return groupby(fate == "fine" for fate in fates)
+
+
+def test_chaos_leaves_other_services_alone(aws: LocalAws, unique: str) -> None:
+    client = _as_function(aws, unique)("cloudwatch")
+    aws.chaos(function=unique, seed=1, rate=1)
+    assert _fate(client.describe_alarms) == "fine"
+
+
+def test_chaos_that_is_not_understood_is_refused(aws: LocalAws) -> None:
+    with pytest.raises(LocalAwsError, match="rate takes 0 to 1"):
+        aws.chaos(function="f", seed=1, rate=7)
+    with pytest.raises(LocalAwsError, match="seeed"):
+        aws.admin("POST", "/_local/chaos", {"function": "f", "seeed": 1, "rate": 1})

@@ -149,6 +149,42 @@ def test_a_replacement_can_take_its_time_to_start(hyperpod: HyperPod, node: Node
     assert hyperpod.health_told()[1:] == [(new["InstanceId"], "Healthy")]
 
 
+def test_the_description_of_a_replaced_node_can_lag(hyperpod: HyperPod, node: Node) -> None:
+    """By both IDs, as the old instance was last; the other operations know better."""
+    break_node(hyperpod, node, reboot={"ends": "replaced", "lag_seconds": 30})
+    reboot(hyperpod, node)
+    hyperpod.advance(60 + 29)
+    described = details(hyperpod, NodeLogicalId=node["logical_id"])
+    assert (described["InstanceId"], described["NodeLogicalId"]) == (node["instance_id"], node["logical_id"])
+    assert details(hyperpod, NodeId=node["instance_id"]) == described
+    listed = hyperpod.client.list_cluster_nodes(ClusterName="ml-a")["ClusterNodeSummaries"]
+    assert node["instance_id"] not in [summary["InstanceId"] for summary in listed]
+    assert reboot(hyperpod, node) == "InstanceIdNotFound"
+    hyperpod.advance(1)
+    assert details(hyperpod, NodeLogicalId=node["logical_id"])["InstanceId"] != node["instance_id"]
+    gone = refusal(hyperpod.client.describe_cluster_node, ClusterName="ml-a", NodeId=node["instance_id"])
+    assert gone.code == "ResourceNotFound"
+
+
+def test_a_node_is_replaced_on_order(hyperpod: HyperPod, node: Node) -> None:
+    """At once, whatever it was doing; its description may lag, and only a sick node's successor has news."""
+    break_node(hyperpod, node, reboot={"ends": "stuck"})
+    reboot(hyperpod, node)
+    old = hyperpod.admin("POST", "nodes/replace", {"node": node["logical_id"], "lag_seconds": 5})
+    assert (old["instance_id"], old["gone"]) == (node["instance_id"], True)
+    assert details(hyperpod, NodeLogicalId=node["logical_id"])["InstanceId"] == node["instance_id"]
+    hyperpod.advance(5)
+    new = details(hyperpod, NodeLogicalId=node["logical_id"])
+    assert (new["InstanceId"], new["InstanceStatus"]["Status"]) == (old["replaced_by"], "Running")
+    hyperpod.advance(60)
+    again = hyperpod.admin("POST", "nodes/replace", {"node": new["InstanceId"], "pending_seconds": 9})
+    newest = details(hyperpod, NodeId=again["replaced_by"])
+    assert newest["InstanceStatus"]["Status"] == "Pending"
+    assert hyperpod.health_told() == [(node["instance_id"], "Unhealthy"), (new["InstanceId"], "Healthy")]
+    status_, value = hyperpod.admin_reply("POST", "nodes/replace", {"node": node["instance_id"]})
+    assert (status_, value["error"]) == (409, f"nodes/replace: {node['instance_id']} is gone")
+
+
 def test_a_node_without_logical_id_is_replaced_too(hyperpod: HyperPod) -> None:
     node = hyperpod.create(continuous=False, nodes=1)["nodes"][0]
     break_node(hyperpod, node, reboot={"ends": "replaced", "says_so": False})
@@ -290,6 +326,7 @@ def test_a_cluster_deleted_during_a_repair_tells_the_bus_nothing_more(hyperpod: 
         ({"reboot": {"ends": "stuck", "says_so": True}}, "reboot: unknown field says_so"),
         ({"reboot": {"status": "Pending"}}, "reboot: unknown field status"),
         ({"reboot": {"pending_seconds": 1}}, "reboot: unknown field pending_seconds"),
+        ({"reboot": {"lag_seconds": 1}}, "reboot: unknown field lag_seconds"),
         ({"reboot": {"seconds": -1}}, "reboot: seconds takes seconds from 0"),
         ({"reboot": "stuck"}, "reboot: takes a JSON object"),
         ({"reboot": {}, "stays_sick": True}, "reboot: takes the place of reboot_seconds and stays_sick"),

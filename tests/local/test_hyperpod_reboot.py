@@ -217,6 +217,31 @@ def test_a_scripted_failure_lasts_until_null_clears_it(hyperpod: HyperPod) -> No
     assert reboot(hyperpod, node)["Successful"] == [node]
 
 
+@pytest.mark.parametrize("times", [0, 2])
+def test_an_answer_can_list_a_failure_twice_or_not_at_all(hyperpod: HyperPod, times: int) -> None:
+    """A node that is in no list was not rebooted either."""
+    node = hyperpod.create()["nodes"][0]["instance_id"]
+    fail = {"code": "InternalServerError", "message": "no", "listed": times, "times": 1}
+    hyperpod.admin("POST", "nodes/set", {"node": node, "fail": fail})
+    failed = {"NodeId": node, "ErrorCode": "InternalServerError", "Message": "no"}
+    answer = reboot(hyperpod, node)
+    assert (answer["Failed"], "Successful" in answer) == ([failed] * times, False)
+    assert hyperpod.admin("GET", "reboots") == []
+
+
+@pytest.mark.parametrize("key", ["instance_id", "logical_id"])
+def test_an_answer_can_list_a_node_as_successful_and_as_failed(hyperpod: HyperPod, key: str) -> None:
+    """It is rebooted then."""
+    node = hyperpod.create()["nodes"][0]
+    fail = {"code": "InternalServerError", "rebooted": True}
+    hyperpod.admin("POST", "nodes/set", {"node": node["instance_id"], "fail": fail})
+    member, suffix = ("NodeIds", "") if key == "instance_id" else ("NodeLogicalIds", "NodeLogicalIds")
+    answer = hyperpod.client.batch_reboot_cluster_nodes(ClusterName="ml-a", **{member: [node[key]]})
+    assert answer[f"Successful{suffix}"] == [node[key]]
+    assert [failed["ErrorCode"] for failed in answer[f"Failed{suffix}"]] == ["InternalServerError"]
+    assert [each["node"] for each in hyperpod.admin("GET", "reboots")] == [node["instance_id"]]
+
+
 def test_an_unknown_cluster_is_the_declared_error(hyperpod: HyperPod) -> None:
     hyperpod.create()
     with pytest.raises(hyperpod.client.exceptions.ResourceNotFound, match="ml-z"):

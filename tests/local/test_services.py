@@ -1,5 +1,6 @@
 """What the project relies on and stock does as AWS does. An upgrade of the emulator that breaks one fails here."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -7,17 +8,83 @@ from botocore.exceptions import ClientError
 
 from local.aws import LocalAws
 
+MakeUser = Callable[..., dict[str, str]]
+
 
 @pytest.fixture
 def table(aws: LocalAws, unique: str) -> str:
-    """A table with the key `pk`."""
+    """A table with the key `pk`, and an index of the keys of items with `shard` and `due`."""
+    index = {
+        "IndexName": "due",
+        "KeySchema": [{"AttributeName": "shard", "KeyType": "HASH"}, {"AttributeName": "due", "KeyType": "RANGE"}],
+        "Projection": {"ProjectionType": "KEYS_ONLY"},
+    }
+    types = {"pk": "S", "shard": "S", "due": "N"}
     aws.client("dynamodb").create_table(
         TableName=unique,
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": type_} for name, type_ in types.items()],
+        GlobalSecondaryIndexes=[index],
         BillingMode="PAY_PER_REQUEST",
     )
     return unique
+
+
+def _due(table: str, until: int, shard: str = "3") -> dict[str, Any]:
+    """A Query for the keys of a shard's items that are due."""
+    return {
+        "TableName": table,
+        "IndexName": "due",
+        "KeyConditionExpression": "#shard = :shard AND due <= :until",
+        "ExpressionAttributeNames": {"#shard": "shard"},
+        "ExpressionAttributeValues": {":shard": {"S": shard}, ":until": {"N": str(until)}},
+    }
+
+
+def test_an_index_has_the_keys_of_the_items_that_have_its_attributes(aws: LocalAws, table: str) -> None:
+    """In the order of its sort key, page by page; an item that loses an attribute leaves it."""
+    client = aws.client("dynamodb")
+    for pk, due in (("late", 300), ("second", 200), ("first", 100)):
+        client.put_item(
+            TableName=table,
+            Item={"pk": {"S": pk}, "shard": {"S": "3"}, "due": {"N": str(due)}, "more": {"S": "x"}},
+        )
+    client.put_item(TableName=table, Item={"pk": {"S": "calm"}, "shard": {"S": "3"}})
+    first = client.query(**_due(table, 200), Limit=1)
+    assert first["Items"] == [{"pk": {"S": "first"}, "shard": {"S": "3"}, "due": {"N": "100"}}]
+    second = client.query(**_due(table, 200), Limit=1, ExclusiveStartKey=first["LastEvaluatedKey"])
+    assert [item["pk"]["S"] for item in second["Items"]] == ["second"]
+    client.put_item(TableName=table, Item={"pk": {"S": "first"}, "more": {"S": "x"}})
+    assert [item["pk"]["S"] for item in client.query(**_due(table, 250))["Items"]] == ["second"]
+    assert client.query(**_due(table, 250, shard="4"))["Items"] == []
+
+
+def test_a_query_on_an_index_takes_the_permission_for_the_index(aws: LocalAws, table: str, make_user: MakeUser) -> None:
+    """And gives none for the table."""
+    index = f"arn:aws:dynamodb:{aws.region}:{aws.account}:table/{table}/index/due"
+    client = aws.client("dynamodb", **make_user({"Effect": "Allow", "Action": "dynamodb:Query", "Resource": index}))
+    assert client.query(**_due(table, 1))["Items"] == []
+    on_table = {"KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": {":pk": {"S": "a"}}}
+    with pytest.raises(ClientError, match="AccessDenied"):
+        client.query(TableName=table, **on_table)
+
+
+def test_a_query_on_an_index_is_denied_with_the_permission_for_the_table(
+    aws: LocalAws, table: str, make_user: MakeUser
+) -> None:
+    arn = f"arn:aws:dynamodb:{aws.region}:{aws.account}:table/{table}"
+    client = aws.client("dynamodb", **make_user({"Effect": "Allow", "Action": "dynamodb:Query", "Resource": arn}))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        client.query(**_due(table, 1))
+
+
+def test_a_consistent_read_of_several_keys_returns_those_that_exist(aws: LocalAws, table: str) -> None:
+    client = aws.client("dynamodb")
+    client.put_item(TableName=table, Item={"pk": {"S": "a"}, "n": {"N": "1"}})
+    keys = [{"pk": {"S": pk}} for pk in ("a", "b")]
+    answer = client.batch_get_item(RequestItems={table: {"Keys": keys, "ConsistentRead": True}})
+    assert answer["Responses"][table] == [{"pk": {"S": "a"}, "n": {"N": "1"}}]
+    assert answer["UnprocessedKeys"] == {}
 
 
 def _put(table: str, key: str, **more: Any) -> dict[str, Any]:
@@ -60,6 +127,35 @@ def test_a_transaction_whose_conditions_hold_writes_everything(aws: LocalAws, ta
     with pytest.raises(ClientError, match="ConditionalCheckFailed"):
         client.transact_write_items(TransactItems=[{"Update": update}, _put(table, "c")])
     assert client.get_item(TableName=table, Key={"pk": {"S": "budget"}})["Item"]["used"] == {"N": "2"}
+
+
+@pytest.mark.parametrize("size", [399_000, 410_000])
+def test_an_item_is_400_kb_at_most_alone_and_in_a_transaction(size: int, aws: LocalAws, table: str) -> None:
+    """One that is larger is refused for good, with all the items of its transaction."""
+    client = aws.client("dynamodb")
+    items = [_put(table, "small"), {"Put": {"TableName": table, "Item": {"pk": {"S": "big"}, "x": {"S": "x" * size}}}}]
+    if size < 400_000:
+        client.transact_write_items(TransactItems=items)
+        return
+    writes: list[Callable[[], Any]] = [
+        lambda: client.transact_write_items(TransactItems=items),
+        lambda: client.put_item(**items[1]["Put"]),
+    ]
+    for write in writes:
+        with pytest.raises(ClientError, match="Item size has exceeded the maximum allowed size") as refused:
+            write()
+        assert refused.value.response["Error"]["Code"] == "ValidationException"
+    assert "Item" not in client.get_item(TableName=table, Key={"pk": {"S": "small"}}, ConsistentRead=True)
+
+
+def test_a_transaction_that_is_sent_again_with_its_token_is_made_once(aws: LocalAws, table: str) -> None:
+    """So that a retry after a lost answer does not fail on its own condition; boto3 makes a token for each call."""
+    client = aws.client("dynamodb")
+    new = _put(table, "new", ConditionExpression="attribute_not_exists(pk)")
+    for _ in range(2):
+        client.transact_write_items(TransactItems=[new], ClientRequestToken="token-of-this-test")
+    with pytest.raises(ClientError, match="ConditionalCheckFailed"):
+        client.transact_write_items(TransactItems=[new])
 
 
 def test_a_parameter_that_is_absent_is_told_from_one_that_is_denied(aws: LocalAws, unique: str) -> None:

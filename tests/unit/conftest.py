@@ -3,13 +3,11 @@
 import importlib
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from node_remediation.settings import Settings
-from node_remediation.wiring import build
 
 settings.register_profile("unit", deadline=None, database=None)
 settings.load_profile("unit")
@@ -44,10 +42,3 @@ def environment() -> Iterator[dict[str, str]]:
 def handler(environment: dict[str, str]) -> ModuleType:
     """The handler module, imported as the runtime does it."""
     return importlib.import_module("node_remediation.handler")
-
-
-@pytest.fixture(scope="session")
-def sagemaker(environment: dict[str, str]) -> Any:
-    """The client that the function is built with, retries and time-outs included."""
-    built: Any = build(environment)
-    return built._claimant._rebooter._client

@@ -5,16 +5,26 @@ Unknown extra fields are allowed everywhere.
 """
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
+from node_remediation import codes
 from node_remediation.events import alarm, health, own
-from node_remediation.events.fields import Envelope, UnreadableEventError, read_time, text
-from node_remediation.model import Composite, Outcome, Postponed, Report, Settled
+from node_remediation.events.fields import (
+    Envelope,
+    Home,
+    UnreadableEventError,
+    in_milliseconds,
+    mapping,
+    read_time,
+    text,
+    whole_text,
+)
+from node_remediation.model import Composite, Message, NoReport, Outcome, Reading, Report, bounded
+from node_remediation.settings import SWEEP_DETAIL_TYPE, SWEEP_SOURCE
 
-Reading = Report | Composite | Settled | Postponed
+__all__ = ["Home", "Reading", "UnreadableEventError", "read"]
 
 _Parser = Callable[[Envelope], Sequence[Reading]]
 
@@ -24,49 +34,42 @@ _PARSERS: dict[tuple[str, str], _Parser] = {
     ("aws.cloudwatch", "CloudWatch Alarm State Change"): alarm.read_state_change,
     ("aws.cloudwatch", "CloudWatch Alarm Contributor State Change"): alarm.read_state_change,
     (own.SOURCE, own.REQUESTED): own.read_request,
-    (own.SOURCE, own.FAILED): own.read_dead_letter,
-    (own.SOURCE, own.REFUSED): own.read_dead_letter,
-    (own.SOURCE, own.CHECK): own.read_check,
-    (own.SOURCE, own.ALARM_CHECK): own.read_alarm_check,
+    (own.SOURCE, own.FAILED): own.read_letter,
+    (own.SOURCE, own.REFUSED): own.read_letter,
 }
+# The attribute Kind of letters, which a redrive keeps.
+_LETTER_KINDS = frozenset({Outcome.FAILED, Outcome.REFUSED, Outcome.UNREADABLE})
+_MOST_RECEIVES = 1_000
+# A message of unknown age counts as old: it is reported as stale rather than acted on.
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def read(body: str, *, message_id: str, sent: datetime, unmuted: bool = False) -> Sequence[Reading]:
+def read(body: str, *, message_id: str, sent: datetime, home: Home) -> Sequence[Reading]:
     """Read one message's body into what it reports: one reading per node, or one that says why there is none.
 
-    `message_id` and `sent` stand in for an event ID and a time where the body has none of its own; with `unmuted` an
-    alarm's event is read as if nothing had muted it. Raises UnreadableEventError, whose one line says what is wrong.
+    `message_id` and `sent` stand in for an event ID and a time if the body has none of its own; no report's time is
+    later than `sent`. Raises UnreadableEventError, whose one line says what is wrong.
     """
-    event = _object(body, "the body")
-    envelope_id, envelope_time = message_id, sent
+    event, envelope_id, sent = _object(body, "the body"), bounded(message_id), in_milliseconds(sent)
     if event.get("Type") == "Notification" and isinstance(event.get("Message"), str):
-        envelope_id = text(event, "MessageId") or message_id
-        envelope_time = read_time(event.get("Timestamp")) or sent
+        envelope_id = text(event, "MessageId") or envelope_id
+        sent = min(sent, read_time(event.get("Timestamp")) or sent)
         event = _object(event["Message"], "the SNS envelope's Message")
-    if unmuted:
-        event = {key: _without_mute(value) for key, value in event.items()}
     try:
-        return _read_event(event, envelope_id, envelope_time)
+        readings = _read_event(event, envelope_id, sent)
     except RecursionError:
         raise UnreadableEventError("the body is nested too deeply") from None
+    return _without_foreign(readings, event, home)
 
 
-def _without_mute(value: Any) -> Any:
-    return {key: each for key, each in value.items() if key != "muteDetail"} if isinstance(value, dict) else value
-
-
-def _object(body: str, what: str) -> dict[str, Any]:
+def _object(body: str, name: str) -> dict[str, Any]:
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise UnreadableEventError(f"{what} is not JSON: {str(error)[:200]}") from None
+        raise UnreadableEventError(f"{name} is not JSON: {error}") from None
     if not isinstance(value, dict):
-        raise UnreadableEventError(f"{what} is JSON but not an object")
+        raise UnreadableEventError(f"{name} is JSON but not an object")
     return value
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
 
 
 def _read_event(event: dict[str, Any], envelope_id: str, sent: datetime) -> Sequence[Reading]:
@@ -81,15 +84,109 @@ def _read_event(event: dict[str, Any], envelope_id: str, sent: datetime) -> Sequ
         source=source,
         detail_type=detail_type,
         event_id=text(event, "id") or envelope_id,
-        time=read_time(event.get("time")) or sent,
+        sent=sent,
         detail=event.get("detail"),
-        resources=_texts(event.get("resources")),
+        time=event.get("time"),
+        resources=_resources(event),
         replay=text(event, "replay-name"),
     )
-    if source == own.SOURCE and detail_type == own.REQUESTED:
-        envelope = replace(envelope, time=sent)  # it was asked for when it was sent, whatever a copied example says
     parser = _PARSERS.get((source, detail_type))
-    if parser is None:
-        reason = f"no part of this system acts on {detail_type} of {source}"
-        return [Settled(envelope.trigger(""), Outcome.IGNORED, reason)]
-    return parser(envelope)
+    if parser:
+        return parser(envelope)
+    reason = f"no part of this system acts on {detail_type} of {source}"
+    if (source, detail_type) == (SWEEP_SOURCE, SWEEP_DETAIL_TYPE):
+        reason = "a sweep is an invocation of the function, not a message of its queue"
+    return [NoReport(envelope.trigger(""), Outcome.IGNORED, bounded(reason))]
+
+
+def _resources(event: Mapping[str, Any]) -> tuple[str, ...]:
+    resources = event.get("resources")
+    return tuple(each for each in resources if isinstance(each, str)) if isinstance(resources, list) else ()
+
+
+def _without_foreign(readings: Sequence[Reading], event: Mapping[str, Any], home: Home) -> Sequence[Reading]:
+    """Refuse the readings of another account or region: their cluster may have the name of one of ours.
+
+    The envelope tells; for an alarm without one, the alarm's ARN does; so does an ARN that names the cluster.
+    """
+    accounts = [event.get(key) for key in ("account", "accountId", "AWSAccountId")]
+    foreign = any(map(home.is_foreign, accounts)) or home.is_foreign(None, event.get("region"))
+    with_envelope = any(isinstance(account, str) for account in accounts[:1])
+    # However many nodes a foreign request names, it is refused once: its letter is the message as it came.
+    judged = (_refused(each, home) if foreign or _is_foreign(each, home, with_envelope) else each for each in readings)
+    return list(dict.fromkeys(judged))
+
+
+def _is_foreign(reading: Reading, home: Home, with_envelope: bool) -> bool:
+    arn = reading.alarm.arn if reading.alarm and not with_envelope else None
+    cluster = None if isinstance(reading, Composite) else reading.cluster
+    return home.is_foreign_arn(arn) or home.is_foreign_arn(cluster)
+
+
+def _refused(reading: Reading, home: Home) -> NoReport:
+    if isinstance(reading, NoReport) and reading.outcome is Outcome.IGNORED:
+        return reading
+    healthy = isinstance(reading, Report | Composite) and reading.healthy
+    return NoReport(
+        trigger=reading.trigger,
+        outcome=Outcome.IGNORED if healthy else Outcome.REFUSED,
+        reason=f"the event is of another account or region; this system acts in {home.account}, {home.region} only",
+        code=codes.FOREIGN_EVENT,
+        cluster=None if isinstance(reading, Composite) else reading.cluster,
+        alarm=reading.alarm,
+    )
+
+
+def is_batch(event: object) -> bool:
+    """Tell whether the event is a batch of an SQS event source mapping; anything else is one event by itself."""
+    records = event.get("Records") if isinstance(event, dict) else None
+    if not isinstance(records, list):
+        return False
+    return not records or any(isinstance(each, dict) and each.get("eventSource") == "aws:sqs" for each in records)
+
+
+def messages_of_batch(event: Mapping[str, Any]) -> list[Message]:
+    """Return the messages of a batch, as an event source mapping delivers it ("Using Lambda with Amazon SQS").
+
+    A record with missing or malformed fields is a message too, as far as it can be read.
+    """
+    return [
+        _message(record if isinstance(record, dict) else {"body": record}, f"record-{number}")
+        for number, record in enumerate(event["Records"])
+    ]
+
+
+def _message(record: Mapping[str, Any], unnamed: str) -> Message:
+    attributes = mapping(record, "attributes")
+    body = record.get("body")
+    kind = mapping(mapping(record, "messageAttributes"), "Kind").get("stringValue")
+    sent = _number(attributes.get("SentTimestamp"))
+    receives = _number(attributes.get("ApproximateReceiveCount"))
+    return Message(
+        id=text(record, "messageId") or unnamed,
+        body=body if isinstance(body, str) else _json(body),
+        sent=read_time(sent) or _LONG_AGO,
+        receives=min(max(receives or 1, 1), _MOST_RECEIVES),
+        receipt_handle=whole_text(record, "receiptHandle"),
+        redriven=isinstance(kind, str) and kind in _LETTER_KINDS,
+    )
+
+
+def message_of_payload(event: object, message_id: str, now: datetime) -> Message:
+    """Return a direct invocation's payload as a message that was sent now."""
+    return Message(id=message_id, body=_json(event), sent=now, direct=True)
+
+
+def _number(value: object) -> int | None:
+    try:
+        return int(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _json(value: object) -> str:
+    """Write a value as JSON. One that cannot be written is replaced by the reason, which no parser can read."""
+    try:
+        return json.dumps(value)
+    except (ValueError, TypeError, RecursionError) as error:
+        return f"not JSON: {error}"

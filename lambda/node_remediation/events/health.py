@@ -1,39 +1,36 @@
-"""HyperPod's own events: node health, and cluster events that say an instance is unhealthy.
+"""Reads HyperPod's own events: node health, and cluster events that say that an instance is unhealthy.
 
 Shapes: tests/samples/node-health.documented.json and tests/samples/cluster-event-*.documented.json.
 """
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from node_remediation import codes
-from node_remediation.events.fields import Envelope, find_cluster, find_node, mapping, report_time, text
-from node_remediation.model import Outcome, Report, Settled
+from node_remediation.events.fields import Envelope, find_cluster, find_node, is_arn, mapping, text, whole_text
+from node_remediation.model import Node, NoReport, Outcome, Report, Trigger, bounded
 
-# Compiled when they are needed: few events have a text to search.
-_UNHEALTHY_INSTANCE = r"\bis unhealthy\b"
-_REPAIR_ACTION = r"Repair action:\s*([A-Za-z]+)"
+_UNHEALTHY_INSTANCE = re.compile(r"\bis unhealthy\b", re.IGNORECASE)
+_REPAIR_ACTION = re.compile(r"Repair action:\s*([A-Za-z]+)", re.IGNORECASE)
 
 
-def read_node_health(envelope: Envelope) -> list[Report | Settled]:
+def read_node_health(envelope: Envelope) -> list[Report | NoReport]:
     """Read a `SageMaker HyperPod Cluster Node Health Event`: Unhealthy reports, Healthy clears, the rest is ignored."""
     detail = envelope.object_detail()
     summary = mapping(detail, "HealthSummary")
-    cluster, node = find_cluster(detail).name, find_node(detail)
-    claimed = detail.get("EventTime") or summary.get("EventTime")
-    trigger = envelope.trigger(text(summary, "HealthStatusReason") or "", report_time(claimed, envelope.time))
+    times = detail.get("EventTime"), summary.get("EventTime")
+    trigger = envelope.trigger(text(summary, "HealthStatusReason") or "", *times)
     status = text(summary, "HealthStatus")
     if status not in ("Unhealthy", "Healthy"):
-        return [Settled(trigger, Outcome.IGNORED, f"health status {status or 'unknown'}", cluster=cluster)]
-    if node is None:
-        reason = "the health event names no node"
-        return [Settled(trigger, Outcome.REFUSED, reason, codes.NODE_NOT_RESOLVED, cluster)]
+        reason = bounded(f"health status {status or 'unknown'}")
+        return [NoReport(trigger, Outcome.IGNORED, reason, cluster=find_cluster(detail).name)]
     return [
-        Report(
-            trigger=trigger,
-            node=node,
-            cluster=cluster,
-            cluster_is_hyperpod=True,
-            replay=envelope.replay,
+        _report(
+            envelope,
+            trigger,
+            detail,
+            find_node(detail),
             healthy=status == "Healthy",
             repair_action=text(summary, "RepairAction"),
             recommendation=text(summary, "Recommendation"),
@@ -41,27 +38,28 @@ def read_node_health(envelope: Envelope) -> list[Report | Settled]:
     ]
 
 
-def read_cluster_event(envelope: Envelope) -> list[Report | Settled]:
+def read_cluster_event(envelope: Envelope) -> list[Report | NoReport]:
     """Read a `SageMaker HyperPod Cluster Event`: an Instance event whose Description says that it is unhealthy."""
     event = mapping(envelope.object_detail(), "EventDetails")
-    description = text(event, "Description") or ""
-    cluster = find_cluster(event).name
-    trigger = envelope.trigger(description, report_time(event.get("EventTime"), envelope.time))
-    if text(event, "ResourceType") != "Instance" or not re.search(_UNHEALTHY_INSTANCE, description, re.IGNORECASE):
-        return [Settled(trigger, Outcome.IGNORED, "no unhealthy instance's event", cluster=cluster)]
+    description = whole_text(event, "Description") or ""
+    trigger = envelope.trigger(description, event.get("EventTime"))
+    if text(event, "ResourceType") != "Instance" or not _UNHEALTHY_INSTANCE.search(description):
+        reason = "no unhealthy instance's event"
+        return [NoReport(trigger, Outcome.IGNORED, reason, cluster=find_cluster(event).name)]
     instance = mapping(mapping(mapping(event, "EventDetails"), "EventMetadata"), "Instance")
+    action = _REPAIR_ACTION.search(description)
     node = find_node(event) or find_node(instance)
+    return [_report(envelope, trigger, event, node, repair_action=bounded(action[1]) if action else None)]
+
+
+def _report(
+    envelope: Envelope, trigger: Trigger, fields: Mapping[str, Any], node: Node | None, **said: Any
+) -> Report | NoReport:
+    cluster = find_cluster(fields).name
     if node is None:
-        reason = "the cluster event names no node"
-        return [Settled(trigger, Outcome.REFUSED, reason, codes.NODE_NOT_RESOLVED, cluster)]
-    action = re.search(_REPAIR_ACTION, description, re.IGNORECASE)
-    return [
-        Report(
-            trigger=trigger,
-            node=node,
-            cluster=cluster,
-            cluster_is_hyperpod=True,
-            replay=envelope.replay,
-            repair_action=action.group(1) if action else None,
-        )
-    ]
+        reason = "the event names no node"
+        if said.get("healthy"):
+            return NoReport(trigger, Outcome.IGNORED, reason, cluster=cluster)
+        return NoReport(trigger, Outcome.REFUSED, reason, codes.NODE_NOT_RESOLVED, cluster)
+    named = bool(cluster) and not is_arn(cluster)
+    return Report(trigger, node, cluster, cluster_is_hyperpod=named, replay=envelope.replay, **said)

@@ -1,34 +1,48 @@
-"""This system's own messages: requests of operators and scripts, dead letters that were put back, and its checks.
+"""Reads and writes this system's own events: requests of operators and scripts, letters of the DLQ, the sweep's.
 
 All are EventBridge envelopes with source `hyperpod.node-remediation`; see docs/messages.md.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from node_remediation import codes
-from node_remediation.events.fields import Envelope, UnreadableEventError, kind, mapping, read_time, text
-from node_remediation.model import Alarm, Check, IdKind, Node, Outcome, Postponed, Report, Settled, Trigger
+from node_remediation.events.fields import (
+    Envelope,
+    Home,
+    UnreadableEventError,
+    in_milliseconds,
+    kind,
+    mapping,
+    read_time,
+    text,
+)
+from node_remediation.model import Alarm, IdKind, Node, NoReport, Origin, Outcome, Report, Trigger, bounded
+from node_remediation.policy.record import Entry
+from node_remediation.settings import SWEEP_DETAIL_TYPE, SWEEP_SOURCE
 
 SOURCE = "hyperpod.node-remediation"
 REQUESTED = "HyperPod Node Reboot Requested"
 FAILED = "HyperPod Node Reboot Failed"
-CHECK = "HyperPod Node Check"
-ALARM_CHECK = "HyperPod Alarm Check"
 REFUSED = "HyperPod Node Reboot Refused"
 
+_MOST_ATTEMPTS = 1_000
 
-def read_request(envelope: Envelope) -> list[Report | Settled]:
+
+def read_request(envelope: Envelope) -> list[Report | NoReport]:
     """Read a request: one report per ID in NodeIds and NodeLogicalIds."""
     detail = envelope.object_detail()
-    cluster = text(detail, "ClusterName")
-    trigger = envelope.trigger(text(detail, "Reason") or "")
+    cluster = _optional(detail, "ClusterName")
+    # It was made when it was sent, whatever time a copied example gives.
+    trigger = replace(envelope, time=None).trigger(text(detail, "Reason") or "")
     nodes = [Node(IdKind.NODE_ID, id_) for id_ in _ids(detail, "NodeIds")]
     nodes += [Node(IdKind.LOGICAL_ID, id_) for id_ in _ids(detail, "NodeLogicalIds")]
     if not nodes:
         reason = "the request names no node; it takes IDs in detail.NodeIds or detail.NodeLogicalIds"
-        return [Settled(trigger, Outcome.REFUSED, reason, codes.NODE_NOT_RESOLVED, cluster)]
-    return [Report(trigger=trigger, node=node, cluster=cluster, on_demand=True) for node in dict.fromkeys(nodes)]
+        return [NoReport(trigger, Outcome.REFUSED, reason, codes.NODE_NOT_RESOLVED, cluster)]
+    return [Report(trigger, node, cluster, origin=Origin.REQUEST) for node in dict.fromkeys(nodes)]
 
 
 def _ids(detail: Mapping[str, Any], key: str) -> list[str]:
@@ -37,72 +51,44 @@ def _ids(detail: Mapping[str, Any], key: str) -> list[str]:
         return []
     if not isinstance(ids, list) or not all(isinstance(id_, str) and id_.strip() for id_ in ids):
         raise UnreadableEventError(f"detail.{key}: takes a list of IDs, each a string")
-    return [id_.strip() for id_ in ids]
+    return [bounded(id_.strip()) for id_ in ids]
 
 
-def read_dead_letter(envelope: Envelope) -> list[Report | Settled]:
-    """Read a dead letter that was put back: a new attempt at the same node, for the reason of the first."""
+def read_letter(envelope: Envelope) -> list[Report]:
+    """Read a letter that came back: a new attempt at the same node, for the reason of the first."""
     detail = envelope.object_detail()
     return [
         Report(
             trigger=_first_trigger(envelope, mapping(detail, "Trigger")),
             node=_node(detail),
-            cluster=text(detail, "ClusterName"),
+            cluster=_optional(detail, "ClusterName"),
+            instance_id=_optional(detail, "InstanceId"),
             repair_action=text(detail, "RepairAction"),
             alarm=_alarm(mapping(detail, "Alarm")),
-            attempt=_whole(detail, "Attempt") + 1,
-            on_demand=True,
+            attempt=_attempt(detail.get("Attempt")) + 1,
+            origin=Origin.LETTER,
+            letter_id=envelope.event_id,
         )
     ]
 
 
-def read_check(envelope: Envelope) -> list[Report]:
-    """Read a check of a node: the report that it follows up, once more."""
-    detail = envelope.object_detail()
-    watch, cluster = text(detail, "Watch"), text(detail, "ClusterName")
-    if not watch or not cluster:
-        raise UnreadableEventError(f"detail.{'ClusterName' if watch else 'Watch'}: takes a string; it is missing")
-    return [
-        Report(
-            trigger=_first_trigger(envelope, mapping(detail, "Trigger")),
-            node=_node(detail),
-            cluster=cluster,
-            cluster_is_hyperpod=True,
-            instance_id=text(detail, "InstanceId"),
-            repair_action=text(detail, "RepairAction"),
-            alarm=_alarm(mapping(detail, "Alarm")),
-            attempt=_whole(detail, "Attempt"),
-            check=_check(detail, watch, envelope),
-        )
-    ]
-
-
-def read_alarm_check(envelope: Envelope) -> list[Postponed]:
-    """Read a check of a muted alarm, whose event it holds as it came."""
-    detail = envelope.object_detail()
-    body, until = text(detail, "Event"), read_time(detail.get("Until"))
-    if not body or until is None:
-        raise UnreadableEventError(f"detail.{'Until: takes a time' if body else 'Event: takes a string'}")
-    return [Postponed(envelope.trigger(""), _check(detail, None, envelope), until, body)]
+def _optional(detail: Mapping[str, Any], key: str) -> str | None:
+    value = detail.get(key)
+    if value is not None and not isinstance(value, str):
+        raise UnreadableEventError(f"detail.{key}: takes a string, not {kind(value)}")
+    return text(detail, key)
 
 
 def _node(detail: Mapping[str, Any]) -> Node:
-    node_id, logical_id = text(detail, "NodeId"), text(detail, "NodeLogicalId")
-    if not node_id and not logical_id:
-        raise UnreadableEventError("detail: names no node; it takes an ID in NodeId or NodeLogicalId")
-    return Node(IdKind.NODE_ID, node_id) if node_id else Node(IdKind.LOGICAL_ID, logical_id or "")
+    for each in IdKind:
+        id_ = _optional(detail, each)
+        if id_:
+            return Node(each, id_)
+    raise UnreadableEventError("detail: names no node; it takes an ID in NodeId or NodeLogicalId")
 
 
-def _whole(detail: Mapping[str, Any], key: str) -> int:
-    number = detail.get(key, 1)
-    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-        raise UnreadableEventError(f"detail.{key}: takes a whole number from 1, not {kind(number)}")
-    return number
-
-
-def _check(detail: Mapping[str, Any], watch: str | None, envelope: Envelope) -> Check:
-    due = read_time(detail.get("Due")) or envelope.time
-    return Check(watch, _whole(detail, "Round"), due, retry=detail.get("Retry") is True)
+def _attempt(number: object) -> int:
+    return min(max(number, 1), _MOST_ATTEMPTS) if isinstance(number, int) else 1
 
 
 def _alarm(fields: Mapping[str, Any]) -> Alarm | None:
@@ -111,11 +97,64 @@ def _alarm(fields: Mapping[str, Any]) -> Alarm | None:
 
 
 def _first_trigger(envelope: Envelope, first: Mapping[str, Any]) -> Trigger:
-    """What set off the first attempt; a dead letter that lost it is its own trigger."""
+    """Return the event that set off the first attempt; a letter that lost it is its own trigger."""
+    time = read_time(first.get("Time")) or read_time(envelope.time) or envelope.sent
     return Trigger(
         source=text(first, "Source") or envelope.source,
         detail_type=text(first, "DetailType") or envelope.detail_type,
         event_id=text(first, "EventId") or envelope.event_id,
-        time=read_time(first.get("Time")) or envelope.time,
+        time=min(time, envelope.sent),
         reason=text(first, "Reason") or "",
     )
+
+
+def letter_event(entry: Entry, *, now: datetime, home: Home) -> dict[str, Any]:
+    """Write the letter of an outbox entry that names a node. Put back on the intake queue, it is a new attempt."""
+    trigger, alarm = entry.trigger, entry.alarm
+    detail = {
+        "IncidentId": entry.incident,
+        "ClusterName": entry.cluster,
+        **({entry.node.kind.value: entry.node.id} if entry.node else {}),
+        "InstanceId": entry.instance_id,
+        "ErrorCode": entry.code,
+        "Message": entry.message,
+        "Retryable": codes.is_retryable(entry.code or ""),
+        "Attempt": entry.attempt,
+        "RepairAction": entry.repair_action,
+        "Alarm": alarm and _known({"Name": alarm.name, "Arn": alarm.arn, "BySeries": alarm.by_series}),
+        "Trigger": {
+            "Source": trigger.source,
+            "DetailType": trigger.detail_type,
+            "EventId": trigger.event_id,
+            "Time": _iso(trigger.time, "milliseconds"),
+            "Reason": trigger.reason,
+        },
+    }
+    return {
+        "version": "1",
+        "id": entry.id,
+        "source": SOURCE,
+        "detail-type": REFUSED if entry.outcome is Outcome.REFUSED else FAILED,
+        "time": _iso(now, "seconds"),
+        "account": home.account,
+        "region": home.region,
+        "resources": [],
+        "detail": _known(detail),
+    }
+
+
+def _known(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def _iso(time: datetime, precision: str) -> str:
+    return time.isoformat(timespec=precision).replace("+00:00", "Z")
+
+
+def read_sweep(event: object, *, now: datetime) -> datetime | None:
+    """Return the time of a sweep, `now` if it has none; None if a direct invocation's payload is no sweep."""
+    if not isinstance(event, dict):
+        return None
+    if (event.get("source"), event.get("detail-type")) != (SWEEP_SOURCE, SWEEP_DETAIL_TYPE):
+        return None
+    return min(read_time(event.get("time")) or now, in_milliseconds(now))

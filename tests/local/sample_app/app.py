@@ -55,6 +55,10 @@ class SampleStack(cdk.Stack):
             principal=aws_iam.ServicePrincipal("lambda.alarms.cloudwatch.amazonaws.com"),
             source_arn=alarm.alarm_arn,
         )
+        sweep = aws_events.Rule(self, "Sweep", schedule=aws_events.Schedule.rate(cdk.Duration.minutes(1)))
+        time = aws_events.RuleTargetInput.from_object({"time": aws_events.EventField.from_path("$.time")})
+        sweep.add_target(aws_events_targets.LambdaFunction(function, event=time, retry_attempts=0))
+        cdk.CfnOutput(self, "SweepRuleName", value=sweep.rule_name)
         cdk.CfnOutput(self, "QueueUrl", value=queue.queue_url)
         cdk.CfnOutput(self, "TopicArn", value=topic.topic_arn)
         cdk.CfnOutput(self, "AlarmName", value=alarm.alarm_name)

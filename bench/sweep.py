@@ -1,0 +1,167 @@
+"""Measures sweeps: one that finds nothing, and those that look at 10,000 rebooted nodes which are due at once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bench.builds import OURS
+from bench.reports import DETAIL_TYPE, SOURCE, Report, sweep
+from bench.rie import CPU_SHARE, Function
+from bench.world import LATENCY_SECONDS, Bench, World, world
+from node_remediation.aws.codec import to_ms
+from node_remediation.aws.ledger import as_written, make_item
+from node_remediation.model import HYPERPOD, Alarm, IdKind, Node, NodeKey, Trigger
+from node_remediation.policy.record import Budget, Complaint, Incident, NodeRecord, Record, Sign, State, derived_id
+from node_remediation.settings import INDEX_NAME, SHARDS, Settings
+
+NODES, CLUSTERS = 10_000, 50
+# Every second node is complained about by an alarm of its own as well, which has no data since.
+NODES_PER_ALARM = 2
+IDLE_SWEEPS = 20
+# More sweeps are not made, whatever is left.
+MOST_SWEEPS = 5
+_ITEMS_PER_CALL = 25  # of BatchWriteItem
+_TOKEN = "bench"  # noqa: S105  # it names a write
+_ALARM: dict[str, Any] = {
+    "Namespace": "ContainerInsights",
+    "MetricName": "hyperpod_node_health_status_unschedulable_pending_reboot",
+    "Statistic": "Maximum",
+    "Period": 60,
+    "EvaluationPeriods": 1,
+    "Threshold": 1,
+    "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Holds one sweep. `looked_at` nodes were due before it and are not any more.
+
+    `cpu_seconds` of `seconds` were work, the others waiting.
+    """
+
+    looked_at: int
+    seconds: float
+    cpu_seconds: float
+    calls: dict[str, int]
+    writes: int
+    reads: float
+    log_bytes: int
+    peak_bytes: int
+
+    @property
+    def total_calls(self) -> int:
+        return sum(self.calls.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Sweeps:
+    """Holds sweeps that find nothing, and those until all watched nodes were looked at, in order."""
+
+    nodes: int
+    clusters: int
+    idle: tuple[Sweep, ...]
+    full: tuple[Sweep, ...]
+
+
+def measure(bench: Bench, *, nodes: int = NODES, clusters: int = CLUSTERS) -> Sweeps:
+    """Sweep an empty ledger, fill it, and sweep until all is looked at; with the processor time that Lambda gives."""
+    build = bench.builds[OURS]
+    with world(bench, seconds=LATENCY_SECONDS) as stage, stage.function(build, cpu_share=CPU_SHARE) as function:
+        _sweep(stage, function)  # the first starts the function
+        idle = tuple(_sweep(stage, function) for _ in range(IDLE_SWEEPS))
+        _fill(stage, nodes // clusters, clusters)
+        return Sweeps(nodes, clusters, idle, tuple(_until_done(stage, function)))
+
+
+def _until_done(stage: World, function: Function) -> Iterator[Sweep]:
+    for _ in range(MOST_SWEEPS):
+        yield _sweep(stage, function)
+        if not _due(stage):
+            return
+
+
+def _sweep(stage: World, function: Function) -> Sweep:
+    stage.endpoint.forget()
+    due, logged = _due(stage), function.log_bytes()
+    done = function.invoke(sweep())
+    return Sweep(
+        looked_at=due - _due(stage),
+        seconds=done.duration_ms / 1000,
+        cpu_seconds=done.cpu_ms / 1000,
+        calls=dict(stage.endpoint.calls),
+        writes=stage.endpoint.units.writes,
+        reads=stage.endpoint.units.reads,
+        log_bytes=function.log_bytes() - logged,
+        peak_bytes=function.peak_memory_bytes(),
+    )
+
+
+def _due(stage: World) -> int:
+    """Count what is due, past the endpoint that counts the function's calls."""
+    pages = stage.aws.client("dynamodb").get_paginator("query")
+    asked: dict[str, Any] = {
+        "TableName": stage.outputs["LedgerTableName"],
+        "IndexName": INDEX_NAME,
+        "Select": "COUNT",
+        "KeyConditionExpression": "#shard = :shard AND #due <= :now",
+        "ExpressionAttributeNames": {"#shard": "shard", "#due": "due"},
+    }
+    now = {"N": str(to_ms(datetime.now(UTC)))}
+    values = [{":shard": {"S": str(shard)}, ":now": now} for shard in range(SHARDS)]
+    return sum(page["Count"] for each in values for page in pages.paginate(**asked, ExpressionAttributeValues=each))
+
+
+def _fill(stage: World, nodes_per_cluster: int, clusters: int) -> None:
+    """Write rebooted nodes, each due for its first look, by the function's own codec."""
+    settings, now = Settings(), datetime.now(UTC)
+    rebooted_at = now - settings.verify_after
+    table, cloudwatch = stage.aws.client("dynamodb"), stage.aws.client("cloudwatch")
+    for _ in range(clusters):
+        reports = stage.cluster(nodes_per_cluster)
+        alarmed = {each.node for each in reports[::NODES_PER_ALARM]}
+        for node in alarmed:
+            cloudwatch.put_metric_alarm(AlarmName=_alarm(node), **_ALARM, Dimensions=_dimensions(node))
+        records: list[Record] = [_rebooted(each, rebooted_at, settings, each.node in alarmed) for each in reports]
+        records.append(Budget(reports[0].cluster).charged(rebooted_at, nodes_per_cluster))
+        written = [as_written(each, now=now, token=_TOKEN, settings=settings) for each in records]
+        for start in range(0, len(written), _ITEMS_PER_CALL):
+            some = written[start : start + _ITEMS_PER_CALL]
+            puts = [{"PutRequest": {"Item": make_item(each, now)}} for each in some]
+            table.batch_write_item(RequestItems={stage.outputs["LedgerTableName"]: puts})
+
+
+def _alarm(node: str) -> str:
+    return f"hyperpod-reboot-{node}"
+
+
+def _dimensions(node: str) -> list[dict[str, str]]:
+    return [{"Name": "InstanceId", "Value": node}]
+
+
+def _rebooted(reported: Report, at: datetime, settings: Settings, alarmed: bool) -> NodeRecord:
+    node, opened = Node(IdKind.NODE_ID, reported.node), at - timedelta(seconds=1)
+    trigger = Trigger(SOURCE, DETAIL_TYPE, reported.event_id, opened, "InstanceUnhealthyFaultType: NvidiaGPUUnhealthy")
+    complaints = [Complaint(HYPERPOD, opened, trigger)]
+    if alarmed:
+        alarm = Alarm(_alarm(reported.node))
+        complaints.append(Complaint(alarm.source, opened, trigger, alarm=alarm))
+    return NodeRecord(
+        NodeKey(reported.cluster, reported.node),
+        node=node,
+        incident=Incident(
+            id=derived_id(reported.event_id),
+            state=State.REBOOTED,
+            node=node,
+            opened_at=opened,
+            complaints=tuple(complaints),
+            since=at,
+            due=at + settings.verify_after,
+            until=at + settings.verify_timeout,
+        ),
+        reboots=(at,),
+        last_claim=at,
+        signs={each.source: Sign(unhealthy_at=opened) for each in complaints},
+        history=((at, "rebooted: SageMaker started the reboot"),),
+    )

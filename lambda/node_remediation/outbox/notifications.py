@@ -1,0 +1,129 @@
+"""Notifications: the topic's messages, JSON for machines and text for people, one per cluster. Pure."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from node_remediation.model import IdKind, Outcome
+from node_remediation.outbox.letters import attribute, bounded_entry, byte_count, json_text, kind_of
+from node_remediation.outbox.mail import Frame, Section, by_section, mail_text
+from node_remediation.policy.record import Entry
+
+# SNS takes this many bytes per message and per batch call, attributes included.
+MOST_BYTES = 262_144
+# SNS wants the subject of an e-mail under 100 characters, printable ASCII, without line breaks.
+_LONGEST_SUBJECT = 99
+_LEAST_OF_A_NAME = 20
+
+_LISTS = ("Failed", "FailedNodeLogicalIds", "Refused", "Rebooted", "Observed", "Recovered")
+_FAILURES = (Outcome.FAILED, Outcome.NOT_RECOVERED, Outcome.RETRYING)
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """A message for the topic: subject, JSON for machines, text for e-mail, and the attributes that filters match."""
+
+    subject: str
+    json: str
+    text: str
+    cluster: str
+    kind: str
+    error_codes: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        """The body to publish with MessageStructure json: each protocol gets its own form."""
+        return json_text({"default": self.json, "email": self.text})
+
+    @property
+    def attributes(self) -> dict[str, dict[str, str]]:
+        """The MessageAttributes to publish. SNS refuses none of them: a message without codes has no ErrorCodes."""
+        attributes = {
+            "ClusterName": {"DataType": "String", "StringValue": self.cluster},
+            "Kind": {"DataType": "String", "StringValue": self.kind},
+        }
+        if self.error_codes:
+            attributes["ErrorCodes"] = {"DataType": "String.Array", "StringValue": json.dumps(self.error_codes)}
+        return attributes
+
+    @property
+    def size(self) -> int:
+        """The bytes of subject, body and attributes."""
+        attributes = ("".join([name, *value.values()]) for name, value in self.attributes.items())
+        return byte_count(self.subject, self.message, *attributes)
+
+
+def notify(entries: Sequence[Entry], frame: Frame) -> list[tuple[Notification, Sequence[Entry]]]:
+    """Return one notification per cluster, each with its entries; several where one would be too long for SNS."""
+    by_cluster: dict[str | None, list[Entry]] = {}
+    for entry in entries:
+        by_cluster.setdefault(entry.cluster, []).append(entry)
+    return [part for of_cluster in by_cluster.values() for part in _split(of_cluster, frame)]
+
+
+def _split(entries: Sequence[Entry], frame: Frame) -> list[tuple[Notification, Sequence[Entry]]]:
+    """Return the notifications for one cluster. An entry by itself always fits: it is bounded."""
+    notification = _compose([bounded_entry(entry) for entry in entries], frame)
+    if notification.size <= MOST_BYTES or len(entries) == 1:
+        return [(notification, entries)]
+    middle = len(entries) // 2
+    return [*_split(entries[:middle], frame), *_split(entries[middle:], frame)]
+
+
+def _compose(entries: Sequence[Entry], frame: Frame) -> Notification:
+    sections, cluster = by_section(entries), entries[0].cluster
+    return Notification(
+        subject=_subject(cluster, [(len(of_section), section) for section, of_section in sections]),
+        json=json_text(_machine_body(entries, frame)),
+        text=mail_text(entries, frame),
+        cluster=attribute(cluster),
+        kind=kind_of(sections[0][1][0].outcome),
+        error_codes=tuple(dict.fromkeys(attribute(entry.code) for entry in entries if entry.code)),
+    )
+
+
+def _machine_body(entries: Sequence[Entry], frame: Frame) -> dict[str, object]:
+    lists: dict[str, list[dict[str, str]]] = {name: [] for name in _LISTS}
+    for entry in entries:
+        id_ = {entry.node.kind.value: entry.node.id} if entry.node else {}
+        code = {"ErrorCode": entry.code} if entry.code else {}
+        lists.setdefault(_list_of(entry), []).append(id_ | code | {"Message": entry.message})
+        if entry.outcome is Outcome.RETRYING:
+            next_attempt = {"NextAttempt": _iso(entry.again_at)} if entry.again_at else {}
+            lists.setdefault("Retrying", []).append(id_ | code | next_attempt)
+    return {
+        "ClusterName": entries[0].cluster,
+        "AccountId": frame.home.account,
+        "Region": frame.home.region,
+        "Time": _iso(frame.now),
+        **lists,
+    }
+
+
+def _list_of(entry: Entry) -> str:
+    if entry.outcome in _FAILURES:
+        return "FailedNodeLogicalIds" if entry.node and entry.node.kind is IdKind.LOGICAL_ID else "Failed"
+    return entry.outcome.value.capitalize()
+
+
+def _iso(time: datetime) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _subject(cluster: str | None, counts: Sequence[tuple[int, Section]]) -> str:
+    name = (cluster or "cluster unknown").encode("ascii", "replace").decode()
+    name = "".join(character if character.isprintable() else "?" for character in name)
+    summary = _summary(counts, _LONGEST_SUBJECT - len("HyperPod : ") - min(len(name), _LEAST_OF_A_NAME))
+    room = _LONGEST_SUBJECT - len(f"HyperPod : {summary}")
+    return f"HyperPod {name if len(name) <= room else name[: room - 3] + '...'}: {summary}"
+
+
+def _summary(counts: Sequence[tuple[int, Section]], room: int) -> str:
+    """Return the counts, the most pressing first. Those for which there is no room are added up."""
+    for shown in range(len(counts), 0, -1):
+        more = sum(count for count, _ in counts[shown:])
+        parts = [f"{count} {section.subject}" for count, section in counts[:shown]]
+        if len(summary := ", ".join([*parts, f"{more} more"] if more else parts)) <= room:
+            break
+    return summary

@@ -1,0 +1,1 @@
+"""The policy, pure: an incident's states and transitions, the guards, and what proves recovery."""

@@ -1,0 +1,183 @@
+"""The changes to a node's record after a reboot call was answered, and after outbox entries were sent. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from node_remediation import codes
+from node_remediation.model import Answer, CallResult, Failure, NodeKey, Outcome
+from node_remediation.policy.draft import FIRST_WAIT, LONGEST_WAIT, Claim, Draft, Plan, Scene, plan_of
+from node_remediation.policy.judging import lack, next_look, rebooted
+from node_remediation.policy.record import Book, Entry, Missing, NodeRecord, State
+
+STARTED = "SageMaker started the reboot"
+_SECOND = timedelta(seconds=1)
+_LONGEST_RETRY = timedelta(minutes=15)
+
+
+def record_answers(
+    book: Book, claims: Sequence[Claim], answers: Sequence[Answer], scene: Scene, *, jitter: float
+) -> Plan:
+    """Write the answers to one cluster's claims into its records; nodes that were not rebooted give budget back.
+
+    `jitter`, from 0 to 1, makes the wait before a retry up to a fifth shorter, so that a rack's nodes are not tried
+    again all at once.
+    """
+    cluster = claims[0].key.cluster
+    budget, drafts = book.budget(cluster), list[Draft]()
+    of_node, asked = {answer.node: answer for answer in answers}, {claim.node for claim in claims}
+    unasked = [answer for answer in answers if answer.node not in asked]
+    for claim in claims:
+        draft = Draft(scene, book.node(claim.key), budget, speaker=claim.case)
+        if draft.record.incident:
+            _say_unasked(draft, unasked)
+            unasked = []
+        if draft.record.incident and draft.record.incident.state is State.CLAIMED and claim.node in of_node:
+            _answer(draft, of_node[claim.node], jitter)
+        else:
+            # The claim's lease ended before the answer was written: it was announced as unknown.
+            draft.answer_speaker(Outcome.FAILED, "the answer came after the claim's lease ended", codes.OUTCOME_UNKNOWN)
+        budget = draft.budget
+        drafts.append(draft)
+    plan = plan_of(drafts, [book.node(claim.key) for claim in claims] + [book.budget(cluster)], budget)
+    return replace(plan, claims=())
+
+
+def _answer(draft: Draft, answer: Answer, jitter: float) -> None:
+    match answer.result:
+        case CallResult.REBOOTED:
+            _started(draft, answer)
+        case CallResult.UNKNOWN:
+            rebooted(draft, answer.message, code=codes.OUTCOME_UNKNOWN)
+            draft.say(Outcome.FAILED, answer.message, code=codes.OUTCOME_UNKNOWN, letter=True, topic=True)
+            draft.answer_speaker(Outcome.FAILED, answer.message, codes.OUTCOME_UNKNOWN)
+        case CallResult.FAILED:
+            _give_back(draft)
+            _failed(draft, answer, jitter)
+        case CallResult.NOT_CALLED:
+            _give_back(draft)
+            _not_called(draft, answer)
+    incident = draft.record.incident
+    if incident and (incident.repair_at or not incident.standing):
+        draft.keep(
+            replace(incident, due=min(incident.due, draft.now))
+        )  # reported during the call: the next sweep looks
+
+
+def _started(draft: Draft, answer: Answer) -> None:
+    also = f", although its answer also lists the node as failed: {answer.message}" if answer.code else ""
+    rebooted(draft, f"{STARTED}{also}", code=answer.code)
+    if answer.code:
+        draft.say(Outcome.FAILED, answer.message, code=answer.code, letter=True, topic=True)
+        return draft.answer_speaker(Outcome.FAILED, answer.message, answer.code)
+    if draft.scene.settings.notify_rebooted:
+        draft.say(Outcome.REBOOTED, STARTED, topic=True)
+    return draft.answer_speaker(Outcome.REBOOTED, STARTED)
+
+
+def _give_back(draft: Draft) -> None:
+    """Give the claim and its cost back: the node was not rebooted."""
+    claimed_at = draft.incident.since
+    reboots = tuple(at for at in draft.record.reboots if at != claimed_at)
+    draft.record = replace(draft.record, reboots=reboots)
+    logical_ids = {
+        id_: at for id_, at in draft.budget.logical_ids.items() if at != claimed_at or not _is_of(draft, id_)
+    }
+    draft.budget = replace(draft.budget.refunded(claimed_at), logical_ids=logical_ids)
+
+
+def _is_of(draft: Draft, logical_id: str) -> bool:
+    return logical_id in (draft.record.logical_id, draft.record.key.id)
+
+
+def _failed(draft: Draft, answer: Answer, jitter: float) -> None:
+    """Try again by itself where that may help; else report the API's entry, and end or return to the first reboot."""
+    incident, settings = draft.incident, draft.scene.settings
+    code, message = answer.code or "Unknown", answer.message
+    if code in codes.PASSING and incident.tries < settings.retry_attempts and incident.rebooted_at is None:
+        wait = min(settings.retry_delay * 2**incident.tries, _LONGEST_RETRY) * (1 - jitter / 5)
+        again_at = draft.now + max(_SECOND, wait // _SECOND * _SECOND)
+        retrying = replace(
+            incident,
+            state=State.RETRYING,
+            since=draft.now,
+            due=again_at,
+            lease_until=None,
+            tries=incident.tries + 1,
+            told=True,
+            failure=Failure(code, message),
+        )
+        draft.keep(retrying)
+        draft.say(Outcome.RETRYING, message, code=code, topic=True, again_at=again_at)
+        draft.move(retrying, message, code=code)
+        return draft.answer_speaker(Outcome.RETRYING, message, code)
+    draft.say(Outcome.FAILED, message, code=code, letter=True, topic=True)
+    if incident.rebooted_at:
+        _return_to_first_reboot(draft, Failure(code, message), f"a second reboot failed: {code}: {message}")
+    else:
+        draft.end(Outcome.FAILED, message, code=code)
+    return draft.answer_speaker(Outcome.FAILED, message, code)
+
+
+def _return_to_first_reboot(draft: Draft, failure: Failure | None, note: str) -> None:
+    """Wait again for signs of health after the earlier reboot. After a failure the node is not judged again."""
+    incident = draft.incident
+    since = incident.rebooted_at or incident.since
+    before = replace(
+        incident,
+        state=State.REBOOTED,
+        since=since,
+        until=max(since + draft.scene.settings.verify_timeout, draft.now + _SECOND),
+        lease_until=None,
+        told=incident.told or failure is not None,
+        failure=failure,
+        note=note,
+        rebooted_at=None,
+    )
+    draft.move(replace(before, due=next_look(before, draft)), note, code=failure.code if failure else None)
+
+
+def _not_called(draft: Draft, answer: Answer) -> None:
+    """Take the claim back: nothing was called. The node is judged again later, for up to max_report_age."""
+    incident, missing = draft.incident, Missing(answer.code or codes.DEADLINE_EXCEEDED, answer.message)
+    if incident.rebooted_at:
+        _return_to_first_reboot(draft, None, f"not called yet: {missing.code}: {missing.message}")
+        return draft.answer_speaker(Outcome.WAITING, missing.message, missing.code)
+    state = State.RETRYING if incident.failure else State.OPEN
+    draft.keep(replace(incident, state=state, lease_until=None))
+    return lack(draft, missing)
+
+
+def _say_unasked(draft: Draft, answers: Sequence[Answer]) -> None:
+    """Report the failures of nodes that were not asked for, with what set off the call."""
+    for answer in answers:
+        code = answer.code or "Unknown"
+        draft.say(Outcome.FAILED, answer.message, code=code, letter=True, topic=True, node=answer.node)
+
+
+def record_sent(book: Book, sent: Mapping[NodeKey, Mapping[str, Entry]], scene: Scene, keys: Sequence[NodeKey]) -> Plan:
+    """Mark entries as sent. Unsent ones are tried again later, after a longer wait each time."""
+    records = []
+    for key in keys:
+        record = book.node(key)
+        outbox = tuple(_after_sending(entry, sent.get(key, {}).get(entry.id), scene) for entry in record.outbox)
+        changed = replace(record, outbox=tuple(entry for entry in outbox if entry.unsent))
+        if changed != record:
+            records.append(changed)
+    return Plan(records=tuple(records))
+
+
+def _after_sending(entry: Entry, tried: Entry | None, scene: Scene) -> Entry:
+    if tried is None:
+        return entry
+    entry = replace(entry, letter=entry.letter and tried.letter, topic=entry.topic and tried.topic)
+    if not entry.unsent:
+        return entry
+    wait = min(FIRST_WAIT * 2 ** min(entry.sends, 5), LONGEST_WAIT)
+    return replace(entry, sends=entry.sends + 1, due=scene.now + wait)
+
+
+def put_off(record: NodeRecord, scene: Scene) -> NodeRecord:
+    """Put off a record that a sweep could not handle, twice as long each time, up to an hour."""
+    wait = min(timedelta(minutes=1) * 2 ** min(record.put_off, 6), timedelta(hours=1))
+    return replace(record, put_off=record.put_off + 1, put_off_until=scene.now + wait)

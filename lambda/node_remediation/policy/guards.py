@@ -1,0 +1,301 @@
+"""The guards: each says no, with code, numbers and reason, or lets a reboot pass. Pure.
+
+A report is judged in this order: muted, mode paused, cluster allowed, withdrawn since, stale, HyperPod repairing,
+replacement advised, protected, cooldown, attempts, budget, observe. Muted, withdrawn and stale concern one report or
+complaint; the others, in GUARDS, concern the node and are judged once.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import ceil
+from typing import NamedTuple
+
+from node_remediation import codes
+from node_remediation.model import INSTANCE_ID, Case, ClusterFacts, IdKind, Node, NodeFacts, Outcome
+from node_remediation.policy.draft import Scene
+from node_remediation.policy.record import GONE, MOST_ENTRIES, Budget, Complaint, Missing, NodeRecord
+from node_remediation.settings import Settings, in_words
+
+OUTBOX_FULL = Missing(codes.LEDGER_BUSY, f"{MOST_ENTRIES} messages about this node could not be sent yet")
+_NOT_LOOKED_UP = Missing(codes.DEADLINE_EXCEEDED, "there was no time left to look it up")
+
+
+class No(NamedTuple):
+    """A guard's no: the report's outcome, the code and the reason."""
+
+    outcome: Outcome
+    code: str | None
+    reason: str
+
+
+class Wait(NamedTuple):
+    """A guard's not yet: the time from which it is judged again."""
+
+    until: datetime
+    reason: str
+
+
+class Repairing(NamedTuple):
+    """HyperPod repairs the node itself, since the time of the complaint that says so."""
+
+    since: datetime
+    reason: str
+
+
+Verdict = No | Wait | Repairing | Missing
+
+
+@dataclass(frozen=True, slots=True)
+class Matter:
+    """One node that is to be judged: its record, the complaints that count, and whether a person asked for it.
+
+    `node` is the ID in a person's request.
+    """
+
+    record: NodeRecord
+    complaints: Sequence[Complaint]
+    budget: Budget
+    scene: Scene
+    on_demand: bool = False
+    node: Node | None = None
+
+    @property
+    def settings(self) -> Settings:
+        return self.scene.settings
+
+    @property
+    def now(self) -> datetime:
+        return self.scene.now
+
+    @property
+    def names_claimed(self) -> list[str]:
+        """The names of the cluster's nodes that were claimed within the cooldown."""
+        oldest = self.now - self.settings.cooldown
+        return [name for name, claimed_at in self.budget.logical_ids.items() if claimed_at > oldest]
+
+    @property
+    def called_by_instance_id(self) -> bool:
+        """Tell whether the reboot call would name the node's instance, and so can reach no other machine."""
+        incident, reported = self.record.incident, self.node or self.record.node
+        nodes = [node for node in (incident and incident.node, reported) if node]
+        return bool(nodes) and all(node.kind is IdKind.NODE_ID for node in nodes)
+
+    @property
+    def cluster(self) -> ClusterFacts:
+        """The cluster's facts. Only for guards that come after the one that asks for them."""
+        assert isinstance(self.scene.facts.cluster, ClusterFacts)  # noqa: S101
+        return self.scene.facts.cluster
+
+
+Guard = Callable[[Matter], Verdict | None]
+
+
+def judge(matter: Matter) -> Verdict | None:
+    """Return the first guard's no; None if all say yes."""
+    return next((verdict for guard in GUARDS if (verdict := guard(matter))), None)
+
+
+def refused(code: str, reason: str) -> No:
+    return No(Outcome.REFUSED, code, reason)
+
+
+def withdrawn_since(case: Case, record: NodeRecord) -> No | None:
+    """Say no to a report whose own source has said since that the node is well; on a tie, healthy wins."""
+    report = case.report
+    healthy_at = record.sign(report.source).healthy_at
+    if healthy_at is None or healthy_at < report.trigger.time:
+        return None
+    reason = f"reported unhealthy at {at(report.trigger.time)}, and healthy since, at {at(healthy_at)}"
+    return No(Outcome.CLEARED, None, reason)
+
+
+def stale(case: Case, scene: Scene) -> No | None:
+    """Say no to a replay, and to a message that waited too long in the intake queue, whatever its event's time."""
+    if case.report.replay:
+        return refused(codes.STALE_REPORT, f"the event comes from the archive replay {case.report.replay}")
+    waited = (scene.now - case.message.sent) // timedelta(seconds=1) * timedelta(seconds=1)
+    longest = scene.settings.max_report_age
+    if waited <= longest:
+        return None
+    reason = (
+        f"the report waited {in_words(waited)} in the intake queue, longer than max_report_age ({in_words(longest)})"
+    )
+    return refused(codes.STALE_REPORT, reason)
+
+
+def not_allowed(record: NodeRecord, scene: Scene) -> No | None:
+    """Say no to every node while the mode is paused, and to clusters that the settings do not name."""
+    if scene.facts.mode == "paused":
+        return refused(codes.PAUSED, "the mode is paused: nothing is rebooted until an operator resumes")
+    cluster = record.key.cluster
+    if scene.settings.allows(cluster):
+        return None
+    allowed = ", ".join(scene.settings.clusters)
+    return refused(codes.CLUSTER_NOT_ALLOWED, f"cluster {cluster} matches none of the setting clusters: {allowed}")
+
+
+def _allowed(matter: Matter) -> Verdict | None:
+    return not_allowed(matter.record, matter.scene)
+
+
+def _facts_known(matter: Matter) -> Verdict | None:
+    facts = matter.scene.facts
+    if not isinstance(facts.mode, str):
+        return facts.mode or _NOT_LOOKED_UP
+    if matter.record.full:
+        return OUTBOX_FULL
+    incident, node = matter.record.incident, facts.nodes.get(matter.record.key.id)
+    by_logical_id = incident is not None and incident.node.id != matter.record.key.id and not matter.on_demand
+    if by_logical_id and not isinstance(node, NodeFacts):
+        return node or _NOT_LOOKED_UP  # the logical ID may belong to another instance by now
+    return None if isinstance(facts.cluster, ClusterFacts) else facts.cluster or _NOT_LOOKED_UP
+
+
+def _repairing(matter: Matter) -> Verdict | None:
+    repair = announced_repair(matter.complaints)
+    if repair is None or not matter.cluster.automatic:
+        return None
+    reason = repair_reason(repair)
+    return refused(codes.UNDER_REPAIR, reason) if matter.on_demand else Repairing(repair.made_at, reason)
+
+
+def repair_reason(repair: Complaint) -> str:
+    return f"HyperPod repairs the node itself: RepairAction {repair.repair_action}, NodeRecovery Automatic"
+
+
+def announced_repair(complaints: Sequence[Complaint]) -> Complaint | None:
+    """Return the latest complaint that names a repair action."""
+    announced = [each for each in complaints if each.announces_repair]
+    return max(announced, key=lambda each: each.made_at, default=None)
+
+
+def _replacement_advised(matter: Matter) -> Verdict | None:
+    if matter.settings.on_replacement_advised == "reboot":
+        return None
+    advised = announced_repair([each for each in matter.complaints if each.repair_action != "Reboot"])
+    if advised is None:
+        return None
+    reason = (
+        f"HyperPod advises {advised.repair_action} and does not repair the node itself (NodeRecovery None); the "
+        "setting on_replacement_advised refuses to reboot it instead"
+    )
+    return refused(codes.REPLACEMENT_ADVISED, reason)
+
+
+def _protected(matter: Matter) -> Verdict | None:
+    """Ask for the node's group only in clusters that have protected groups."""
+    groups, key = matter.cluster.protected_groups, matter.record.key
+    if not groups:
+        return None
+    node = matter.scene.facts.nodes.get(key.id)
+    if not isinstance(node, NodeFacts):
+        return node or _NOT_LOOKED_UP
+    if node == GONE or node.group is None:
+        if matter.record.node and not matter.record.node.well_formed:
+            return None  # no node has such an ID: the API's answer is reported
+        return Missing(
+            codes.NODE_NOT_RESOLVED,
+            f"SageMaker does not know this node in cluster {key.cluster}, so it is not known whether it is protected",
+        )
+    if node.group not in groups:
+        return None
+    reason = f"instance group {node.group} is protected (Slurm controller or login, or protected_instance_groups)"
+    return refused(codes.PROTECTED_NODE, reason)
+
+
+def _names_known(matter: Matter) -> Verdict | None:
+    """Wait until SageMaker has told a node's other ID, where the same machine may have been rebooted under it."""
+    record, names = matter.record, matter.names_claimed
+    if record.logical_id or not INSTANCE_ID.fullmatch(record.key.id):
+        return _unlisted_known(matter)
+    if not (matter.cluster.continuous or names):
+        return None
+    node = matter.scene.facts.nodes.get(record.key.id, _NOT_LOOKED_UP)
+    if isinstance(node, Missing):
+        return None if node.final else node
+    if node == GONE and not all(map(INSTANCE_ID.fullmatch, names)):
+        reason = "SageMaker does not list this instance, and it may be a node that was rebooted under its logical ID"
+        return Missing("InstanceIdNotFound", reason)
+    return None
+
+
+def _unlisted_known(matter: Matter) -> Verdict | None:
+    """Wait while an instance was rebooted that SageMaker does not list yet: it may be behind this node's logical ID."""
+    own = matter.record.logical_id or matter.record.key.id
+    if matter.called_by_instance_id:
+        return None  # another instance is another machine
+    for name in filter(INSTANCE_ID.fullmatch, matter.names_claimed):
+        node = matter.scene.facts.nodes.get(name, _NOT_LOOKED_UP)
+        listed = isinstance(node, NodeFacts) and node.logical_id not in (None, own)
+        if name == matter.record.key.id or listed or (isinstance(node, Missing) and node.final):
+            continue
+        reason = f"instance {name}, which was just rebooted, may be this node: SageMaker does not list it as another"
+        return node if isinstance(node, Missing) else Missing("InstanceIdNotFound", reason)
+    return None
+
+
+def last_reboot(record: NodeRecord, budget: Budget) -> datetime | None:
+    """Return the latest claim of the node, also of one that was made under its logical ID."""
+    names = {record.logical_id, record.key.id}
+    return max((*record.reboots, *(at for name, at in budget.logical_ids.items() if name in names)), default=None)
+
+
+def _cooling_down(matter: Matter) -> Verdict | None:
+    last, cooldown = last_reboot(matter.record, matter.budget), matter.settings.cooldown
+    if last is None or last + cooldown <= matter.now:
+        return None
+    reason = f"rebooted at {at(last)}, less than the cooldown of {in_words(cooldown)} ago"
+    return refused(codes.COOLING_DOWN, reason) if matter.on_demand else Wait(last + cooldown, reason)
+
+
+def _attempts_used_up(matter: Matter) -> Verdict | None:
+    most, window = matter.settings.max_reboots_per_node, matter.settings.max_reboots_window
+    reboots = sum(claim > matter.now - window for claim in matter.record.reboots)
+    if reboots < most:
+        return None
+    reason = f"{reboots} of {most} reboots of the node in {in_words(window)} used, and it is still reported unhealthy"
+    return refused(codes.REBOOT_LIMIT_REACHED, reason)
+
+
+def _budget_spent(matter: Matter) -> Verdict | None:
+    nodes, window = matter.cluster.nodes, matter.settings.budget_window
+    limit = budget_limit(nodes, matter.settings)
+    observe = matter.scene.facts.mode == "observe"
+    spent = matter.budget.spent(now=matter.now, window=window, observe=observe)
+    if spent < limit:
+        return None
+    return refused(
+        codes.CLUSTER_BUDGET_EXCEEDED, f"budget {limit} of {nodes} nodes in {in_words(window)}, {spent} spent"
+    )
+
+
+def budget_limit(nodes: int, settings: Settings) -> int:
+    """Return how many of a cluster's nodes may be rebooted in a budget window."""
+    return max(settings.budget_min_nodes, ceil(nodes * settings.budget_percent / 100))
+
+
+def _observing(matter: Matter) -> Verdict | None:
+    if matter.scene.facts.mode != "observe":
+        return None
+    reason = "all guards said yes; the mode is observe, so nothing was rebooted"
+    return No(Outcome.OBSERVED, None, reason)
+
+
+GUARDS: tuple[Guard, ...] = (
+    _allowed,
+    _facts_known,
+    _repairing,
+    _replacement_advised,
+    _protected,
+    _names_known,
+    _cooling_down,
+    _attempts_used_up,
+    _budget_spent,
+    _observing,
+)
+
+
+def at(time: datetime) -> str:
+    """Return a time as people read it."""
+    return f"{time:%Y-%m-%d %H:%M:%S} UTC"

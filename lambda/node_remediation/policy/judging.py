@@ -1,0 +1,243 @@
+"""The judgement of an incident before a reboot, and the states that follow: wait, claim, repair, retry, end. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from node_remediation import codes
+from node_remediation.model import INSTANCE_ID, AlarmState, Case, ClusterFacts, NodeFacts, Outcome
+from node_remediation.policy.draft import FIRST_WAIT, LONGEST_WAIT, Claim, Draft
+from node_remediation.policy.guards import Matter, No, Repairing, Wait, at, judge, last_reboot
+from node_remediation.policy.record import Complaint, Incident, Missing, State
+
+
+def judge_incident(draft: Draft) -> None:
+    """Judge an incident before a reboot: claim the node, wait, leave it to HyperPod, or end the incident."""
+    if not draft.opened and (missing := _ask_alarms(draft)):
+        return lack(draft, missing)
+    incident = draft.incident
+    if is_over(incident):
+        return end_cleared(draft, "each source that complained has withdrawn its complaint")
+    complaining = [each for each in incident.standing if not is_muted(each, draft.now)]
+    if incident.standing and not complaining:
+        until = min(each.muted_until or draft.now for each in incident.standing)
+        return _wait(draft, until, f"muted until {at(until)}")
+    if is_replaced(draft):
+        draft.end(Outcome.CLEARED, "the node was replaced before it could be rebooted", code=codes.SUPERSEDED)
+        return draft.answer_speaker(Outcome.CLEARED, "the node was replaced", codes.SUPERSEDED)
+    verdict = judge(Matter(draft.record, complaining, draft.budget, draft.scene))
+    if verdict is None:
+        return claim(draft, draft.speaker)
+    if isinstance(verdict, Repairing):
+        return leave_to_hyperpod(draft, verdict)
+    if isinstance(verdict, Wait):
+        return _wait(draft, verdict.until, verdict.reason)
+    if isinstance(verdict, Missing):
+        return _end_failed(draft, verdict) if verdict.final else lack(draft, verdict)
+    return _end_refused(draft, verdict)
+
+
+def _ask_alarms(draft: Draft) -> Missing | None:
+    """Withdraw the complaints whose alarm is OK now; returns why an alarm could not be asked.
+
+    A complaint that was muted counts only if its alarm is in ALARM at the end of the window.
+    """
+    if missing := missing_alarm(draft.incident.standing, draft.alarms):
+        return missing
+    withdraw_by_alarms(draft)
+    for each in draft.incident.standing:
+        if each.alarm and each.muted_until and each.muted_until <= draft.now:
+            if is_in_alarm(each, draft.alarms):
+                draft.keep(draft.incident.with_complaint(replace(each, muted_until=None)))
+            else:
+                _withdraw(draft, each, None)
+    return None
+
+
+def withdraw_by_alarms(draft: Draft) -> None:
+    """Withdraw the complaints whose alarm or series is OK now.
+
+    An OK from before the complaint is an old answer, and withdraws nothing.
+    """
+    for each in draft.incident.standing:
+        state = draft.alarms.get(each.source)
+        if isinstance(state, AlarmState) and state.state == "OK" and (state.since or each.made_at) >= each.made_at:
+            _withdraw(draft, each, state.since)
+
+
+def _withdraw(draft: Draft, complaint: Complaint, well_since: datetime | None) -> None:
+    """Withdraw a complaint, and keep the sign of health: an older report or letter then asks for nothing."""
+    withdrawn_at = max(draft.now, complaint.made_at)
+    draft.keep(draft.incident.with_complaint(replace(complaint, withdrawn_at=withdrawn_at)))
+    draft.record = draft.record.seen(complaint.source, healthy=True, at=well_since or withdrawn_at)
+
+
+def is_in_alarm(complaint: Complaint, alarms: Mapping[str, AlarmState | Missing]) -> bool:
+    state = alarms.get(complaint.source)
+    return isinstance(state, AlarmState) and state.state == "ALARM"
+
+
+def is_replaced(draft: Draft) -> bool:
+    """Tell whether the logical ID that the call would use belongs to another instance now."""
+    id_ = draft.record.key.id
+    node = draft.scene.facts.nodes.get(id_)
+    return draft.incident.node.id != id_ and isinstance(node, NodeFacts) and node.instance_id not in (None, id_)
+
+
+def is_over(incident: Incident) -> bool:
+    """Tell whether each complaint was withdrawn: before a reboot, the incident is over then."""
+    return not incident.standing and not incident.dropped
+
+
+def is_muted(complaint: Complaint, now: datetime) -> bool:
+    return complaint.muted_until is not None and complaint.muted_until > now
+
+
+def cooled_down(draft: Draft) -> bool:
+    last = last_reboot(draft.record, draft.budget)
+    return last is None or last + draft.scene.settings.cooldown <= draft.now
+
+
+def _wait(draft: Draft, until: datetime, reason: str) -> None:
+    waiting = replace(draft.incident, due=until, note=reason, waits=0, lacks_since=None)
+    draft.move(waiting, f"judged again at {at(until)}: {reason}")
+    draft.answer_speaker(Outcome.WAITING, f"judged again at {at(until)}: {reason}")
+
+
+def lack(draft: Draft, missing: Missing) -> None:
+    """Wait for a missing fact or call, longer each time; after max_report_age the node has failed."""
+    incident, longest = draft.incident, draft.scene.settings.max_report_age
+    since = incident.lacks_since or draft.now
+    if draft.now >= since + longest:
+        return _end_failed(draft, missing)
+    due = min(draft.now + min(FIRST_WAIT * 2 ** min(incident.waits, 10), LONGEST_WAIT), since + longest)
+    reason = f"tried again at {at(due)}: {missing.code}: {missing.message}"
+    draft.move(
+        replace(incident, due=due, waits=incident.waits + 1, lacks_since=since, note=reason), reason, code=missing.code
+    )
+    return draft.answer_speaker(Outcome.WAITING, reason, missing.code)
+
+
+def leave_to_hyperpod(draft: Draft, repair: Repairing) -> None:
+    """Leave the node to HyperPod's own repair, and begin to wait for its end."""
+    left = replace(
+        draft.incident,
+        state=State.REPAIRING,
+        since=repair.since,
+        until=draft.now + draft.scene.settings.repair_timeout,
+        waits=0,
+        lacks_since=None,
+        note="",
+        repair_at=None,
+    )
+    draft.move(replace(left, due=next_look(left, draft)), repair.reason)
+    draft.answer_speaker(Outcome.DEFERRED, repair.reason)
+
+
+def claim(draft: Draft, case: Case | None) -> None:
+    """Claim the node for a reboot call, and charge the cluster's budget."""
+    now, incident, record = draft.now, draft.incident, draft.record
+    rebooted_at = incident.since if incident.state is State.REBOOTED else None
+    claimed = replace(
+        incident,
+        state=State.CLAIMED,
+        since=now,
+        due=draft.scene.lease_until,
+        lease_until=draft.scene.lease_until,
+        note="",
+        rebooted_at=rebooted_at,
+        repair_at=None,
+    )
+    draft.record = replace(record, incident=claimed, reboots=(*record.reboots, now), last_claim=now)
+    draft.budget = draft.budget.charged(now)
+    name, cluster = record.logical_id or record.key.id, draft.scene.facts.cluster
+    if not INSTANCE_ID.fullmatch(name) or (isinstance(cluster, ClusterFacts) and cluster.continuous):
+        draft.budget = replace(draft.budget, logical_ids={**draft.budget.logical_ids, name: now})
+    draft.claim = Claim(record.key, incident.node, case)
+    draft.speaker = None
+
+
+def end_cleared(draft: Draft, reason: str) -> None:
+    draft.end(Outcome.CLEARED, reason)
+    draft.answer_speaker(Outcome.CLEARED, reason)
+
+
+def _end_failed(draft: Draft, missing: Missing) -> None:
+    """End an incident before a reboot because a fact was missing for too long, or AWS denies it for good."""
+    failure = draft.incident.failure
+    code, message = failure or (missing.code, missing.message)
+    draft.say(Outcome.FAILED, message, code=code, letter=True, topic=True)
+    draft.end(Outcome.FAILED, message, code=code)
+    draft.answer_speaker(Outcome.FAILED, message, code)
+
+
+def _end_refused(draft: Draft, no: No) -> None:
+    """End an incident that a guard says no to: refused, or observed.
+
+    A node that was to be tried again has its letter now: with the API's own words, which the topic has had already.
+    """
+    failure = draft.incident.failure
+    if failure:
+        draft.say(Outcome.FAILED, failure.message, code=failure.code, letter=True)
+    if draft.speaker and not may_tell(draft, no):
+        reason = f"notified already within the cooldown: {no.reason}"
+        draft.end(no.outcome, reason, code=no.code)
+        return draft.answer_speaker(Outcome.DUPLICATE, reason, no.code)
+    note_told(draft, no)
+    if no.outcome is Outcome.OBSERVED:
+        draft.budget = draft.budget.charged(draft.now, observe=True)
+    letter = no.outcome is Outcome.REFUSED and not failure
+    draft.say(no.outcome, no.reason, code=no.code, letter=letter, topic=True)
+    draft.end(no.outcome, no.reason, code=no.code)
+    return draft.answer_speaker(no.outcome, no.reason, no.code)
+
+
+def may_tell(draft: Draft, no: No) -> bool:
+    told = draft.record.told.get(no.code or no.outcome.value)
+    return told is None or told + draft.scene.settings.cooldown <= draft.now
+
+
+def note_told(draft: Draft, no: No) -> None:
+    draft.record = replace(draft.record, told={**draft.record.told, no.code or no.outcome.value: draft.now})
+
+
+def rebooted(draft: Draft, reason: str, *, code: str | None = None) -> None:
+    """Begin to wait for signs of health: the reboot was started, or may have been."""
+    incident, settings = draft.incident, draft.scene.settings
+    waiting = replace(
+        incident,
+        state=State.REBOOTED,
+        until=incident.since + settings.verify_timeout,
+        lease_until=None,
+        told=incident.told or code is not None or settings.notify_rebooted,
+        tries=0,
+        waits=0,
+        lacks_since=None,
+        note="",
+        failure=None,
+        rebooted_at=None,
+    )
+    waiting = replace(waiting, due=next_look(waiting, draft))
+    took = max((incident.since - incident.opened_at).total_seconds(), 0.0) if code is None else None
+    draft.move(waiting, reason, code=code, seconds=took)
+
+
+def next_look(incident: Incident, draft: Draft) -> datetime:
+    """Return the next time that matters after a reboot or repair: a multiple of verify_after, the cooldown's end, or
+    the time-out."""
+    settings, now = draft.scene.settings, draft.now
+    until = incident.until or now
+    times = [incident.since + settings.verify_after * ((now - incident.since) // settings.verify_after + 1)]
+    if incident.state is State.REBOOTED:
+        times.append(incident.since + settings.cooldown)
+    return min(time for time in (*times, until) if time > now)
+
+
+def missing_alarm(complaints: Iterable[Complaint], alarms: Mapping[str, AlarmState | Missing]) -> Missing | None:
+    """Return why the state of a complaint's alarm is not known; None where every alarm was asked."""
+    for complaint in complaints:
+        state = alarms.get(complaint.source)
+        if complaint.alarm and isinstance(state, Missing | None):
+            unasked = f"there was no time left to ask alarm {complaint.alarm.name}"
+            return state or Missing(codes.DEADLINE_EXCEEDED, unasked)
+    return None

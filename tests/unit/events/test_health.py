@@ -1,0 +1,146 @@
+"""HyperPod's own events, as documented and as captured."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from node_remediation.model import HYPERPOD, IdKind, Node, NoReport, Outcome, Report, Trigger, bounded
+from tests.unit.events.payloads import NODE, NOW, cluster_event, health_event, no_report, report
+
+CAPTURED_TEXT = "HyperPod is working on repairing the unhealthy node. Please wait until it is over."
+UNHEALTHY = f"Instance {NODE} is unhealthy. Reason: Xid 79. Repair action: Replace."
+
+
+def test_captured_health_event_with_null_fields_is_read_whole() -> None:
+    """Null reason and time are as good as absent ones; HyperPod's repair action and recommendation are kept."""
+    summary = {
+        "HealthStatus": "Unhealthy",
+        "HealthStatusReason": None,
+        "RepairAction": "Replace",
+        "Recommendation": CAPTURED_TEXT,
+    }
+    found = report(health_event(HealthSummary=summary, EventTime=None, Tags=None))
+    assert found == Report(
+        trigger=Trigger("aws.sagemaker", "SageMaker HyperPod Cluster Node Health Event", "event-1", NOW, ""),
+        node=Node(IdKind.NODE_ID, NODE),
+        cluster="ml-a",
+        cluster_is_hyperpod=True,
+        repair_action="Replace",
+        recommendation=CAPTURED_TEXT,
+    )
+    assert (found.source, found.on_demand) == (HYPERPOD, False)
+
+
+def test_healthy_event_reports_the_node_well() -> None:
+    """Healthy is a report too: it clears."""
+    assert report(health_event(status="Healthy")).healthy
+
+
+@pytest.mark.parametrize("status", ["Unknown", "Degraded", "unhealthy", "", None, 7])
+def test_any_other_health_status_is_ignored(status: object) -> None:
+    """Only Unhealthy and Healthy mean something."""
+    found = no_report(health_event(HealthSummary={"HealthStatus": status}))
+    assert (found.outcome, found.code, found.cluster) == (Outcome.IGNORED, None, "ml-a")
+
+
+@pytest.mark.parametrize("summary", [None, "Unhealthy", [], {}])
+def test_health_event_without_summary_is_ignored(summary: object) -> None:
+    """An event that says nothing about health asks for nothing."""
+    assert no_report(health_event(HealthSummary=summary)).outcome is Outcome.IGNORED
+
+
+@pytest.mark.parametrize("names", [{"InstanceId": None}, {"InstanceId": "hyperpod-"}, {"NodeName": "hyperpod- "}])
+def test_unhealthy_event_without_node_is_refused(names: dict[str, Any]) -> None:
+    """A person should know of a sick node that has no name."""
+    found = no_report(health_event(**{"InstanceId": None} | names))
+    assert (found.outcome, found.code, found.cluster) == (Outcome.REFUSED, "NodeNotResolved", "ml-a")
+
+
+def test_healthy_event_without_node_is_ignored() -> None:
+    """It asks for nothing."""
+    found = no_report(health_event(node=None, status="Healthy"))
+    assert (found.outcome, found.code) == (Outcome.IGNORED, None)
+
+
+def test_health_event_without_cluster_is_still_a_report() -> None:
+    """The cluster may be known otherwise."""
+    found = report(health_event(ClusterName=None))
+    assert (found.cluster, found.cluster_is_hyperpod) == (None, False)
+
+
+@pytest.mark.parametrize("where", ["detail", "summary"])
+def test_event_time_of_a_health_event_counts(where: str) -> None:
+    """It is the time of the fault, not of the delivery."""
+    event = health_event()
+    target = event["detail"] if where == "detail" else event["detail"]["HealthSummary"]
+    target["EventTime"] = (NOW - timedelta(minutes=5)).isoformat()
+    assert report(event).trigger.time == NOW - timedelta(minutes=5)
+
+
+@pytest.mark.parametrize("event", [health_event(), cluster_event(f"Instance {NODE} is unhealthy.")])
+def test_archive_replay_is_marked(event: dict[str, Any]) -> None:
+    """EventBridge marks what it plays again."""
+    assert report(event | {"replay-name": "tuesday"}).replay == "tuesday"
+    assert report(event).replay is None
+
+
+def test_unhealthy_instance_of_a_cluster_event_is_read_whole() -> None:
+    """The Description says that it is unhealthy, and what HyperPod is going to do."""
+    trigger = Trigger(
+        "aws.sagemaker", "SageMaker HyperPod Cluster Event", "event-1", NOW - timedelta(seconds=2), UNHEALTHY
+    )
+    assert report(cluster_event(UNHEALTHY)) == Report(
+        trigger=trigger,
+        node=Node(IdKind.NODE_ID, NODE),
+        cluster="ml-a",
+        cluster_is_hyperpod=True,
+        repair_action="Replace",
+    )
+
+
+@pytest.mark.parametrize("instance", [{"InstanceId": None}, {"InstanceId": ""}, {"InstanceId": 5}])
+def test_cluster_event_without_instance_id_names_the_logical_id(instance: dict[str, Any]) -> None:
+    """EventMetadata.Instance.NodeLogicalId stands in for an InstanceId that is not there."""
+    whole = report(cluster_event(UNHEALTHY))
+    found = report(cluster_event(UNHEALTHY, **instance))
+    assert found == replace(whole, node=Node(IdKind.LOGICAL_ID, "df268d19-f035"))
+
+
+@pytest.mark.parametrize("metadata", [None, {"EventMetadata": None}, {"EventMetadata": {"Instance": None}}, {}])
+def test_cluster_event_without_any_node_is_refused(metadata: object) -> None:
+    """Parts of EventMetadata can be null."""
+    found = no_report(cluster_event(UNHEALTHY, InstanceId=None, EventDetails=metadata))
+    assert (found.outcome, found.code, found.cluster) == (Outcome.REFUSED, "NodeNotResolved", "ml-a")
+
+
+@pytest.mark.parametrize(
+    ("description", "action"),
+    [
+        ("Instance i-1 is unhealthy. Repair action: None.", "None"),
+        ("Instance i-1 is unhealthy. repair action:Reboot", "Reboot"),
+        (f"Instance i-1 is unhealthy. {'x' * 5_000} Repair action: Replace.", "Replace"),
+        (f"Instance i-1 is unhealthy. Repair action: {'x' * 5_000}", bounded("x" * 5_000)),
+        ("Instance i-1 is unhealthy.", None),
+    ],
+)
+def test_repair_action_in_a_description_is_read(description: str, action: str | None) -> None:
+    """It counts as the RepairAction that a health event carries."""
+    assert report(cluster_event(description)).repair_action == action
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        cluster_event("Instance i-1 has started"),
+        cluster_event(None),
+        cluster_event(["is unhealthy"]),
+        cluster_event(UNHEALTHY, ResourceType="Cluster"),
+        cluster_event(UNHEALTHY, ResourceType=None),
+    ],
+)
+def test_other_cluster_events_are_ignored(event: dict[str, Any]) -> None:
+    """Only an Instance event that says that it is unhealthy is a report."""
+    found = no_report(event)
+    assert found == NoReport(found.trigger, Outcome.IGNORED, "no unhealthy instance's event", cluster="ml-a")
