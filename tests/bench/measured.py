@@ -77,7 +77,7 @@ def point(batch: int = 100, *, reports: int = 100, reboots: int = 4, largest: in
         clusters=1,
         calls={"sagemaker:BatchRebootClusterNodes": reboots, "dynamodb:TransactWriteItems": 16 - reboots},
         seconds=0.5,
-        cpu_seconds=0.1,
+        cpu_seconds=0.2,
         handed_back=0,
         writes=600,
         reads=101,

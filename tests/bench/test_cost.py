@@ -14,7 +14,7 @@ POLLS = 5 * 730 * 3600 / 20
 def test_idle_month_pays_for_sweeps_polls_and_the_key() -> None:
     """Custom metrics and the alarm are a part of their own."""
     found = month(0, each=ALONE, look=LOOK, sweep=SWEEP)
-    assert found.function == pytest.approx(SWEEPS * (0.2e-6 + 0.2 * 0.5 * 0.0000133334))
+    assert found.function == pytest.approx(SWEEPS * (0.2e-6 + 0.2 * 1.0 * 0.0000133334))
     assert found.queues == pytest.approx(POLLS * 0.4e-6)
     assert found.ledger == pytest.approx(SWEEPS * 4 * 0.125e-6)
     assert found.logs == pytest.approx(SWEEPS * 500e-9 * 0.5)
@@ -26,7 +26,7 @@ def test_idle_month_pays_for_sweeps_polls_and_the_key() -> None:
 def test_reports_pay_for_themselves_and_their_looks() -> None:
     """A million more than nothing: each report with a part of three large sweeps."""
     idle, found = (month(reports, each=ALONE, look=LOOK, sweep=SWEEP) for reports in (0, 1_000_000))
-    gb_second = 0.5 * 0.0000133334
+    gb_second = 1.0 * 0.0000133334
     assert LOOKS == 3
     assert found.function - idle.function == pytest.approx(0.20 + 1e6 * (0.5 + 3 * 0.002) * gb_second)
     assert found.ledger - idle.ledger == pytest.approx((8 + 3 * 5) * 0.625 + (2 + 3 * 1) * 0.125)

@@ -61,16 +61,16 @@ def test_tightest_limit_comes_first() -> None:
     found = limits.limits(scaling(), 0.02)
     assert [limit.per_second for limit in found] == sorted(limit.per_second for limit in found)
     rates = {limit.name.partition(" ")[0]: limit.per_second for limit in found}
-    assert rates["`max_concurrency`"] == pytest.approx(500 / (16 * 0.02 + 0.1 / CPU_SHARE))
+    assert rates["`max_concurrency`"] == pytest.approx(500 / (16 * 0.02 + 0.2 / CPU_SHARE))
     assert rates["new"] == pytest.approx(4000 / 6)
     assert rates["one"] == 25 * 1000 / (2 * 20)
 
 
 def test_batch_is_bounded_by_payload_and_by_time() -> None:
-    """1,000 bytes, 1 ms of work and 0.16 calls a report; 35 s."""
+    """1,000 bytes, 2 ms of work and 0.16 calls a report; 35 s."""
     by_size, by_time = limits.most_in_a_batch(point())
     assert by_size == 6_291
-    assert by_time == int(35 / (0.001 / CPU_SHARE + 0.16 * 0.02))
+    assert by_time == int(35 / (0.002 / CPU_SHARE + 0.16 * 0.02))
 
 
 def test_growth_marks_what_goes_stale() -> None:

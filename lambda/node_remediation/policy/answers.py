@@ -107,7 +107,6 @@ def _failed(draft: Draft, answer: Answer, jitter: float) -> None:
             told=True,
             failure=Failure(code, message),
         )
-        draft.keep(retrying)
         draft.say(Outcome.RETRYING, message, code=code, topic=True, again_at=again_at)
         draft.move(retrying, message, code=code)
         return draft.answer_speaker(Outcome.RETRYING, message, code)
@@ -171,8 +170,6 @@ def _after_sending(entry: Entry, tried: Entry | None, scene: Scene) -> Entry:
     if tried is None:
         return entry
     entry = replace(entry, letter=entry.letter and tried.letter, topic=entry.topic and tried.topic)
-    if not entry.unsent:
-        return entry
     wait = min(FIRST_WAIT * 2 ** min(entry.sends, 5), LONGEST_WAIT)
     return replace(entry, sends=entry.sends + 1, due=scene.now + wait)
 

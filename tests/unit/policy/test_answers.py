@@ -161,8 +161,9 @@ def test_failed_try_is_made_again_after_a_wait_that_doubles(tries: int, jitter: 
     plan = answered(answer(CallResult.FAILED, *BUSY), of=[claimed(tries=tries)], jitter=jitter, settings=RETRYING)
     of, again_at = incident_of(plan), ANSWERED + seconds * SECOND
     assert outcomes(plan) == [("retrying", "InstanceIdInUse")]
-    assert (of.state, of.due, of.tries, of.told, of.lease_until) == (State.RETRYING, again_at, tries + 1, True, None)
-    assert of.failure == Failure(*BUSY)
+    assert (of.state, of.since, of.due, of.lease_until) == (State.RETRYING, ANSWERED, again_at, None)
+    assert (of.tries, of.told, of.failure) == (tries + 1, True, Failure(*BUSY))
+    assert [(each.state, each.code, each.reason) for each in plan.changes] == [("retrying", *BUSY)]
     assert said(plan) == [("retrying", "InstanceIdInUse", False, True)]
     assert node_of(plan).outbox[0].again_at == again_at
     assert node_of(plan).reboots == (ago(120),)
@@ -207,7 +208,7 @@ def test_failure_is_tried_again_for_passing_codes_as_often_as_the_settings_say(
 
 def second() -> NodeRecord:
     """Return a node that was claimed again 31 minutes after its first reboot."""
-    of = incident(State.CLAIMED, complaint(ago(1)), rebooted_at=ago(31), until=hence(14), told=False)
+    of = incident(State.CLAIMED, complaint(ago(1)), rebooted_at=ago(31), until=hence(99), told=False)
     return record(incident=of, reboots=(ago(31), NOW), last_claim=NOW)
 
 
@@ -216,7 +217,7 @@ def test_failed_second_reboot_returns_to_the_first() -> None:
     plan = answered(answer(CallResult.FAILED, *BUSY), of=[second()], settings=RETRYING)
     of = incident_of(plan)
     assert (of.state, of.since, of.until, of.due) == (State.REBOOTED, ago(31), hence(14), hence(14))
-    assert (of.failure, of.told, of.rebooted_at) == (Failure(*BUSY), True, None)
+    assert (of.failure, of.told, of.rebooted_at, of.lease_until) == (Failure(*BUSY), True, None, None)
     assert of.note == "a second reboot failed: InstanceIdInUse: The node is busy."
     assert node_of(plan).reboots == (ago(31),)
     assert said(plan) == [("failed", "InstanceIdInUse", True, True)]

@@ -57,6 +57,7 @@ def test_word_of_health_withdraws_the_complaint_of_its_own_source_at_or_before_i
         if withdrawn
         else [SICK.source, "hyperpod"]
     )
+    assert incident_of(plan).due == hence(5)
     assert node_of(plan).sign("hyperpod") == Sign(healthy_at=hence(minutes))
 
 
@@ -98,6 +99,14 @@ def test_alarm_or_series_withdraws_only_its_own_complaint(other: Alarm) -> None:
     assert len(incident_of(plan).standing) == 1
 
 
+@pytest.mark.parametrize(("said_by", "looks"), [(None, False), (SICK, False), (SERIES, True)])
+def test_word_of_health_after_a_reboot_is_a_look_where_it_concerns_the_incident(said_by: Any, looks: bool) -> None:
+    """A redriven letter complains for a series that it does not know: any series' word has its alarm asked."""
+    of = incident(State.REBOOTED, complaint(ago(9), alarm=replace(SERIES, series=None)), since=ago(5), due=hence(5))
+    plan = decided(case(healthy=True, alarm=said_by), of=record(incident=of, reboots=(ago(5),)))
+    assert (incident_of(plan).due != hence(5)) is looks
+
+
 # -- complaints that open or join
 
 
@@ -120,6 +129,17 @@ def test_complaint_of_another_source_joins_the_incident(state: State) -> None:
     assert plan.results[0].incident == of.id
     assert incident_of(plan) == of.with_complaint(incident_of(plan).complaints[-1])
     assert incident_of(plan).complaint(SERIES.source)
+
+
+@pytest.mark.parametrize(
+    ("state", "minutes", "claims"), [(State.REBOOTED, 29.99, 0), (State.REBOOTED, 30, 1), (State.REPAIRING, 99, 0)]
+)
+def test_complaint_after_the_cooldown_of_a_reboot_is_judged_at_once(state: State, minutes: float, claims: int) -> None:
+    """Without waiting for the next look; HyperPod's repair is waited for."""
+    of = incident(state, complaint(ago(199)), since=ago(minutes), due=hence(5))
+    plan = decided(case(), of=record(incident=of, reboots=(ago(minutes),)))
+    assert outcomes(plan) == [("duplicate", None)]
+    assert len(plan.claims) == claims
 
 
 @pytest.mark.parametrize("minutes", [-1, 0])
@@ -188,7 +208,8 @@ def test_muted_alarm_opens_an_incident_that_waits_for_the_end_of_its_window() ->
     muted = case(ago(1), alarm=SICK, muted="muted by arn:rule", muted_until=hence(9))
     plan = decided(muted)
     assert outcomes(plan) == [("deferred", None)]
-    assert incident_of(plan).due == hence(9)
+    assert (incident_of(plan).due, incident_of(plan).note) == (hence(9), "muted by arn:rule")
+    assert node_of(plan).sign(SICK.source) == Sign(unhealthy_at=ago(1))
     assert (
         plan.changes[0].reason
         == "muted by arn:rule; looked at again when the mute window ends, at 2026-11-23 02:23:07 UTC"
@@ -295,6 +316,9 @@ def test_letter_complains_as_its_trigger_did_and_counts_on() -> None:
     assert [(each.source, each.made_at) for each in incident_of(plan).complaints] == [("hyperpod", ago(90))]
     assert (incident_of(plan).attempt, incident_of(plan).redriven) == (3, True)
     assert node_of(plan).handled == {"letter-1": NOW}
+    for before, attempt in ((1, 3), (5, 5)):
+        of = record(incident=incident(State.OPEN, due=hence(5), attempt=before))
+        assert incident_of(decided(letter(attempt=3), of=of)).attempt == attempt
 
 
 def test_letter_of_what_a_redrive_brought_is_delayed() -> None:
@@ -331,6 +355,7 @@ def test_request_is_bound_by_claims_and_repairs(state: State, code: str, reason:
         (State.RETRYING, 9, AUTOMATIC, ("refused", "UnderRepair")),
         (State.REBOOTED, 1, AUTOMATIC, ("refused", "UnderRepair")),
         (State.REBOOTED, 99, AUTOMATIC, None),
+        (State.REBOOTED, 50, AUTOMATIC, None),
         (State.OPEN, 9, ClusterFacts(100, automatic=False), ("refused", "ReplacementAdvised")),
     ],
 )
