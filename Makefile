@@ -56,7 +56,7 @@ breaks: setup  ## Break the code on purpose, one patch at a time: each must turn
 chaos: setup  ## Random complaints, cures and faults for a minute, then what must hold (SEED=n; ARGS="--seconds 300")
 	@python -m local.chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-bench: setup  ## Measure against a naive build and write docs/benchmarks.md, docs/scaling.md (ARGS: cold calls storm scaling report)
+bench: setup  ## Measure against a naive build and write docs/benchmarks.md, docs/scaling.md (ARGS: cold latency storm sweep scaling report)
 	@python -m bench $(ARGS)
 
 format: setup  ## Format the code and mend what the linter can

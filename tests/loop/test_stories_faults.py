@@ -14,7 +14,7 @@ from node_remediation.policy.record import State
 from node_remediation.remediate import Effect
 from node_remediation.settings import Settings
 from tests.fakes import refused
-from tests.loop.outside import ACCOUNT, REGION, Cluster, Slot, Takes, error, throttled
+from tests.loop.outside import ACCOUNT, REGION, Cluster, Slot, Takes, denied, error, throttled
 from tests.loop.promises import broken_at_the_end
 from tests.loop.world import DAY, HOUR, MINUTE, SECOND, START, A, B, Trouble, World
 
@@ -135,6 +135,19 @@ def test_fault_4_description_that_lags_calls_no_node_twice(first: str) -> None:
         world.passes(MINUTE)
     world.passes(15 * MINUTE)
     assert world.reboots.count(new) <= 1
+
+
+def test_fault_4_lookup_that_is_denied_calls_no_node_twice() -> None:
+    """Nodes may not be listed, so an instance cannot be told from the one behind a logical ID."""
+    world = World(None, Cluster(A, nodes=10))
+    node = world.node()
+    world.is_replaced(node, lag=10 * MINUTE)
+    world.sagemaker.down["list_cluster_nodes"] = denied()
+    world.unhealthy(world.node(2))
+    world.unhealthy(node)
+    world.request(node.logical)
+    world.deliver()
+    assert world.reboots.count(node.instance) <= 1
 
 
 @pytest.mark.parametrize("kill", [Effect.CALL, Effect.RECORD])
@@ -749,3 +762,46 @@ def test_fault_4_request_that_comes_again_after_its_instance_was_replaced_leaves
     world.is_replaced(node)
     world.passes(10 * MINUTE)
     assert (node.instance in world.reboots, world.letters) == (False, [])
+
+
+def test_letter_of_a_series_whose_alarm_took_it_back_reboots_nothing() -> None:
+    """The letter does not name the series; each series of its alarm has withdrawn."""
+    world = World()
+    node = world.node()
+    world.mode.value = "paused"
+    world.alarm(node, "ALARM", series=True)
+    world.deliver()
+    world.passes(MINUTE)
+    world.alarm(node, "OK", series=True)
+    world.deliver()
+    world.mode.value = "active"
+    world.redrive(world.letters[0])
+    world.passes(2 * HOUR)
+    assert (world.reboots, world.outcomes[-1:]) == ([], ["cleared"])
+
+
+def test_failed_try_that_hyperpod_follows_with_a_repair_has_its_letter() -> None:
+    """The tries end there: the API's own entry is in the dead-letter queue."""
+    world = World(Settings(retry_attempts=2), Cluster(A, automatic=True))
+    node = world.node()
+    node.answers = ["InstanceIdInUse"]
+    world.unhealthy(node)
+    world.deliver()
+    world.passes(20 * SECOND)
+    world.unhealthy(node, repair="Reboot")
+    world.deliver()
+    world.passes(5 * HOUR)
+    assert world.codes == ["InstanceIdInUse"]
+
+
+def test_outbox_of_a_flapping_node_stays_bounded_while_the_topic_is_down() -> None:
+    """With 20 unsent entries the node is not judged, for however long; then it is."""
+    world = World()
+    node = world.node()
+    for _ in range(60):
+        world.unhealthy(node)
+        world.deliver(Trouble(topic=Takes.NONE))
+        for _ in range(3):
+            world.skips(16 * MINUTE)
+            world.sweep(Trouble(topic=Takes.NONE))
+    assert len(world.record(node).outbox) <= 21

@@ -104,10 +104,19 @@ def withdrawn_since(case: Case, record: NodeRecord) -> No | None:
     """Say no to a report whose own source has said since that the node is well; on a tie, healthy wins."""
     report = case.report
     healthy_at = record.sign(report.source).healthy_at
+    if report.alarm and report.alarm.by_series and report.alarm.series is None:
+        healthy_at = _all_series_healthy_at(record, report.source)
     if healthy_at is None or healthy_at < report.trigger.time:
         return None
     reason = f"reported unhealthy at {at(report.trigger.time)}, and healthy since, at {at(healthy_at)}"
     return No(Outcome.CLEARED, None, reason)
+
+
+def _all_series_healthy_at(record: NodeRecord, alarm: str) -> datetime | None:
+    """Return when the last series of an alarm took its complaint back, for a letter, which does not name its series."""
+    signs = [sign for source, sign in record.signs.items() if source.startswith(f"{alarm}#")]
+    taken_back = [each.healthy_at for each in signs if each.healthy_at and each.latest == each.healthy_at]
+    return max(taken_back) if taken_back and len(taken_back) == len(signs) else None
 
 
 def stale(case: Case, scene: Scene) -> No | None:
@@ -213,7 +222,7 @@ def _names_known(matter: Matter) -> Verdict | None:
         return None
     node = matter.scene.facts.nodes.get(record.key.id, _NOT_LOOKED_UP)
     if isinstance(node, Missing):
-        return None if node.final else node
+        return node
     if node == GONE and not all(map(INSTANCE_ID.fullmatch, names)):
         reason = "SageMaker does not list this instance, and it may be a node that was rebooted under its logical ID"
         return Missing("InstanceIdNotFound", reason)
@@ -228,7 +237,7 @@ def _unlisted_known(matter: Matter) -> Verdict | None:
     for name in filter(INSTANCE_ID.fullmatch, matter.names_claimed):
         node = matter.scene.facts.nodes.get(name, _NOT_LOOKED_UP)
         listed = isinstance(node, NodeFacts) and node.logical_id not in (None, own)
-        if name == matter.record.key.id or listed or (isinstance(node, Missing) and node.final):
+        if name == matter.record.key.id or listed:
             continue
         reason = f"instance {name}, which was just rebooted, may be this node: SageMaker does not list it as another"
         return node if isinstance(node, Missing) else Missing("InstanceIdNotFound", reason)

@@ -23,6 +23,7 @@ def judge_incident(draft: Draft) -> None:
         until = min(each.muted_until or draft.now for each in incident.standing)
         return _wait(draft, until, f"muted until {at(until)}")
     if is_replaced(draft):
+        _send_letter_of_failure(draft)
         draft.end(Outcome.CLEARED, "the node was replaced before it could be rebooted", code=codes.SUPERSEDED)
         return draft.answer_speaker(Outcome.CLEARED, "the node was replaced", codes.SUPERSEDED)
     verdict = judge(Matter(draft.record, complaining, draft.budget, draft.scene))
@@ -38,19 +39,10 @@ def judge_incident(draft: Draft) -> None:
 
 
 def _ask_alarms(draft: Draft) -> Missing | None:
-    """Withdraw the complaints whose alarm is OK now; returns why an alarm could not be asked.
-
-    A complaint that was muted counts only if its alarm is in ALARM at the end of the window.
-    """
+    """Withdraw the complaints whose alarm is OK now; returns why an alarm could not be asked."""
     if missing := missing_alarm(draft.incident.standing, draft.alarms):
         return missing
     withdraw_by_alarms(draft)
-    for each in draft.incident.standing:
-        if each.alarm and each.muted_until and each.muted_until <= draft.now:
-            if is_in_alarm(each, draft.alarms):
-                draft.keep(draft.incident.with_complaint(replace(each, muted_until=None)))
-            else:
-                _withdraw(draft, each, None)
     return None
 
 
@@ -108,9 +100,10 @@ def lack(draft: Draft, missing: Missing) -> None:
     """Wait for a missing fact or call, longer each time; after max_report_age the node has failed."""
     incident, longest = draft.incident, draft.scene.settings.max_report_age
     since = incident.lacks_since or draft.now
-    if draft.now >= since + longest:
+    if draft.now >= since + longest and not draft.record.full:  # a full outbox takes no failure more
         return _end_failed(draft, missing)
-    due = min(draft.now + min(FIRST_WAIT * 2 ** min(incident.waits, 10), LONGEST_WAIT), since + longest)
+    due = draft.now + min(FIRST_WAIT * 2 ** min(incident.waits, 10), LONGEST_WAIT)
+    due = due if draft.record.full else min(due, since + longest)
     reason = f"tried again at {at(due)}: {missing.code}: {missing.message}"
     draft.move(
         replace(incident, due=due, waits=incident.waits + 1, lacks_since=since, note=reason), reason, code=missing.code
@@ -120,6 +113,7 @@ def lack(draft: Draft, missing: Missing) -> None:
 
 def leave_to_hyperpod(draft: Draft, repair: Repairing) -> None:
     """Leave the node to HyperPod's own repair, and begin to wait for its end."""
+    _send_letter_of_failure(draft)
     left = replace(
         draft.incident,
         state=State.REPAIRING,
@@ -128,6 +122,7 @@ def leave_to_hyperpod(draft: Draft, repair: Repairing) -> None:
         waits=0,
         lacks_since=None,
         note="",
+        failure=None,
         repair_at=None,
     )
     draft.move(replace(left, due=next_look(left, draft)), repair.reason)
@@ -177,8 +172,7 @@ def _end_refused(draft: Draft, no: No) -> None:
     A node that was to be tried again has its letter now: with the API's own words, which the topic has had already.
     """
     failure = draft.incident.failure
-    if failure:
-        draft.say(Outcome.FAILED, failure.message, code=failure.code, letter=True)
+    _send_letter_of_failure(draft)
     if draft.speaker and not may_tell(draft, no):
         reason = f"notified already within the cooldown: {no.reason}"
         draft.end(no.outcome, reason, code=no.code)
@@ -190,6 +184,13 @@ def _end_refused(draft: Draft, no: No) -> None:
     draft.say(no.outcome, no.reason, code=no.code, letter=letter, topic=True)
     draft.end(no.outcome, no.reason, code=no.code)
     return draft.answer_speaker(no.outcome, no.reason, no.code)
+
+
+def _send_letter_of_failure(draft: Draft) -> None:
+    """Send the letter of a node whose tries end: the API's own words, which the topic has had already."""
+    failure = draft.incident.failure
+    if failure and draft.incident.state is State.RETRYING:
+        draft.say(Outcome.FAILED, failure.message, code=failure.code, letter=True)
 
 
 def may_tell(draft: Draft, no: No) -> bool:

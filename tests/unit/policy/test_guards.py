@@ -468,7 +468,6 @@ CONTINUOUS = ClusterFacts(100, automatic=False, continuous=True)
         (GONE, record(), Budget("ml-a", logical_ids={"x": NOW}), {}, "InstanceIdNotFound"),
         (GONE, record(), Budget("ml-a", logical_ids={instance(2).id: NOW}), {}, None),
         (GONE, record(), Budget("ml-a", logical_ids={"x": ago(30)}), {}, None),
-        (DENIED, record(), Budget("ml-a", logical_ids={"x": NOW}), {}, None),
         (None, record(logical_id="y"), Budget("ml-a", logical_ids={"x": NOW}), {"cluster": CONTINUOUS}, None),
     ],
 )
@@ -481,6 +480,17 @@ def test_logical_id_must_be_known_where_the_machine_may_have_been_claimed_by_it(
     assert bool(plan.claims) is (code is None)
 
 
+def test_name_that_may_not_be_looked_up_fails_the_node() -> None:
+    """No default says that it is another machine."""
+    budget = Budget("ml-a", logical_ids={instance(2).id: ago(1), "x": ago(1)})
+    by_instance = decided(case(), budget=budget, known=facts({key().id: DENIED}))
+    of = record(key=LOGICAL_KEY, node=LOGICAL)
+    of_logical = case(node=of.node, known_as=of.key)
+    by_logical_id = decided(of_logical, of=of, budget=budget, known=facts({instance(2).id: DENIED}))
+    for plan in (by_instance, by_logical_id):
+        assert (outcomes(plan), plan.claims) == ([("failed", "AccessDeniedException")], ())
+
+
 @pytest.mark.parametrize(
     ("claimed", "code"),
     [
@@ -490,7 +500,6 @@ def test_logical_id_must_be_known_where_the_machine_may_have_been_claimed_by_it(
         (GONE, "InstanceIdNotFound"),
         (None, "DeadlineExceeded"),
         (THROTTLED, "ThrottlingException"),
-        (DENIED, None),
     ],
 )
 def test_instance_that_was_just_claimed_must_be_known_to_be_another_machine(
