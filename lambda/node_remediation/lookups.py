@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from node_remediation import codes, events
@@ -148,7 +149,7 @@ class Lookups:
             return [reading]
         try:
             self._check_time()
-            found = self._children(reading)
+            found = self._children(reading, message.sent)
         except LookupFailedError as error:
             self._alarm_unknown(message, reading, error.error, resolved)
             return []
@@ -230,7 +231,7 @@ class Lookups:
 
     # -- composite alarms
 
-    def _children(self, composite: Composite) -> list[Report | NoReport]:
+    def _children(self, composite: Composite, sent: datetime) -> list[Report | NoReport]:
         """Return the reports that a composite alarm makes of its children.
 
         A child whose own state agrees with the parent's complains or withdraws itself. Where none agrees, as with
@@ -238,7 +239,7 @@ class Lookups:
         """
         state = "OK" if composite.healthy else "ALARM"
         alarms = self._metric_alarms(composite.children)
-        agreeing = [alarm for alarm in alarms if alarm.get("StateValue") == state]
+        agreeing = [alarm for alarm in alarms if _state_at(alarm, sent) == state]
         found = [_of_child(composite, alarm, agrees=bool(agreeing)) for alarm in agreeing or alarms]
         if found:
             return found
@@ -394,6 +395,13 @@ def _is_complete(report: Report) -> bool:
     """Tell whether a report names its cluster and node so that nothing has to be looked up."""
     known = report.cluster_is_hyperpod and bool(report.cluster)
     return known and (report.node.kind is IdKind.NODE_ID or not report.node.well_formed)
+
+
+def _state_at(alarm: Mapping[str, Any], time: datetime) -> str:
+    """Return the state that an alarm had then, as far as it is known: one that has changed since had another."""
+    changed = alarm.get("StateTransitionedTimestamp")
+    has_changed = isinstance(changed, datetime) and changed > time
+    return "changed since" if has_changed else str(alarm.get("StateValue"))
 
 
 def _of_child(composite: Composite, alarm: Mapping[str, Any], *, agrees: bool) -> Report | NoReport:

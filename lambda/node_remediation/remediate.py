@@ -38,7 +38,7 @@ _SEND_RESERVE = 5.0  # seconds
 _LEASE_MARGIN = timedelta(seconds=5)
 # Nodes of one cluster that are decided and written together, for two reboot calls. If fewer, invocations that write one
 # cluster's budget meet more often; if more, one that dies leaves more nodes claimed that were not called.
-_NODES_PER_WRITE = 50
+NODES_PER_WRITE = 50
 _NODES_PER_READ = 100
 _OLDEST_SWEEP = timedelta(minutes=2)
 
@@ -317,7 +317,7 @@ class Remediator:
         oldest_first = sorted(groups, key=lambda group: _oldest(run.book, group, cases))
         judged = [group for group in oldest_first if needs[group[0]][1].judged]
         others = [group for group in oldest_first if not needs[group[0]][1].judged]
-        *parts, last = [*_parts(judged, _NODES_PER_WRITE)] or [[]]
+        *parts, last = [*_parts(judged, NODES_PER_WRITE)] or [[]]
         for part in (*parts, [*last, *others]):
             if cases or run.may_call():  # nodes that nobody reported stay due, and the next sweep finds them
                 self._remediate_part(run, cluster, part, cases, facts)
@@ -585,7 +585,7 @@ class Remediator:
             self._on_effect(Effect.MARK_SENT)
         for cluster in sorted({key.cluster for key in by_key}):
             keys = [(key,) for key in by_key if key.cluster == cluster]
-            for part in _parts(keys, _NODES_PER_WRITE):
+            for part in _parts(keys, NODES_PER_WRITE):
                 self._transact(run, cluster, part, plan)
 
 

@@ -805,3 +805,21 @@ def test_outbox_of_a_flapping_node_stays_bounded_while_the_topic_is_down() -> No
             world.skips(16 * MINUTE)
             world.sweep(Trouble(topic=Takes.NONE))
     assert len(world.record(node).outbox) <= 21
+
+
+def test_fault_12_composite_whose_child_flipped_back_while_it_waited_complains_itself() -> None:
+    """Its state is asked later than the parent's event: what it was then counts, and the parent's OK withdraws."""
+    world = World()
+    node = world.node()
+    world.alarm(node, "OK", name="hyperpod-x")
+    world.deliver()
+    world.skips(MINUTE)
+    world.composite("hyperpod-c", "ALARM", ["hyperpod-x"])
+    world.skips(20 * SECOND)
+    world.alarm(node, "ALARM", name="hyperpod-x", unheard=True)
+    world.deliver()
+    world.passes(MINUTE)
+    world.composite("hyperpod-c", "OK", ["hyperpod-x"])
+    world.deliver()
+    world.passes(3 * HOUR)
+    assert (len(world.reboots), world.ends, world.letters) == (1, ["recovered"], [])
