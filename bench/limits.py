@@ -6,8 +6,7 @@ from bench.capacity import TRANSACTIONAL, units
 from bench.rie import CPU_SHARE
 from bench.scaling import BATCH, Point, Scaling
 from bench.world import LATENCY_SECONDS
-from node_remediation.aws.hyperpod import MOST_NODES_PER_CALL
-from node_remediation.remediate import RESERVE
+from node_remediation.remediate import NODES_PER_WRITE, RESERVE
 from node_remediation.settings import FUNCTION_TIMEOUT, Settings
 
 # AWS's own, as its documentation states them for a new account or table; the account's may be higher.
@@ -73,7 +72,7 @@ def limits(measured: Scaling, latency: float = LATENCY_SECONDS) -> list[Limit]:
         ),
         Limit(
             f"{budget}: {PARTITION_WRITES:,} write units a second",
-            MOST_NODES_PER_CALL * PARTITION_WRITES / (TRANSACTIONAL * units(last.largest_item)),
+            NODES_PER_WRITE * PARTITION_WRITES / (TRANSACTIONAL * units(last.largest_item)),
             "lower `max_concurrency`: what collides there is tried again",
         ),
         Limit(

@@ -13,10 +13,11 @@ from bench.results import Taken
 from bench.rie import CPU_SHARE, on_lambda_ms
 from bench.scaling import Point, Scaling
 from bench.storm import Storms
-from bench.sweep import NODES_PER_ALARM, Sweep, Sweeps
+from bench.sweep import Sweep, Sweeps
 from bench.targets import Measured, Target, judged, percentile
 from bench.world import LATENCY_SECONDS
 from node_remediation.aws.hyperpod import MOST_NODES_PER_CALL
+from node_remediation.remediate import NODES_PER_WRITE
 from node_remediation.settings import FUNCTION_MEMORY_MB, SHARDS, Settings
 
 _MONTHS = (100, 10_000, 1_000_000)
@@ -58,8 +59,8 @@ cores; `make bench ARGS="cold report"` takes a part). Absolute times are this ma
 
 - **Runtime:** Lambda's own Python 3.13 with the runtime interface client, run by the runtime interface emulator; init
   and durations are the emulator's, memory is the process's `VmHWM`. Processor time is as much as the function wants,
-  in sweeps {CPU_SHARE:.0%} of a core, as Lambda gives it at {FUNCTION_MEMORY_MB} MB. The latency and the storms are of
-  the deployed stack, on the local AWS's own runtime.
+  in sweeps {CPU_SHARE:.0%} of a core, as Lambda gives it at {FUNCTION_MEMORY_MB:,} MB. The latency and the storms are
+  of the deployed stack, on the local AWS's own runtime.
 - **AWS:** the local AWS on this machine. For cold starts, sweeps and growth it is behind TLS and answers a call
   {LATENCY_SECONDS * 1000:.0f} ms after it came, later only where it is slower itself; handshakes are not delayed. For
   the latency and in storms each call of the ledger, SageMaker, SSM and SNS waits as long before it is carried out.
@@ -138,11 +139,11 @@ calls of Lambda's pollers to the queue are not counted.
 
 {chr(10).join(calls)}
 
-A batch reads its nodes and their clusters' budgets; for each cluster it saves the claims, calls for up to
-{MOST_NODES_PER_CALL} nodes at a time, and records the answers. Invocations that write one cluster's budget, or the same
-node, at the same time find that another was first, then read and decide again: all beyond that minimum is this. Claims
-of several clusters are not put into one write: a claim is saved just before its call, so that a function that dies
-leaves few nodes claimed and not called.""")
+A batch reads its nodes and their clusters' budgets; for each cluster, {NODES_PER_WRITE} nodes at a time, it saves the
+claims, calls for up to {MOST_NODES_PER_CALL}, and records the answers. Invocations that write one cluster's budget,
+or the same node, at the same time find that another was first, then read and decide again: all beyond that minimum is
+this. Claims of several clusters are not put into one write: a claim is saved just before its call, so that a function
+that dies leaves few nodes claimed and not called.""")
 
 
 def _sweeps(sweeps: Sweeps) -> str:
@@ -155,7 +156,7 @@ def _sweeps(sweeps: Sweeps) -> str:
     calls = "\n".join(f"- {number}.: {listed(each.calls)}." for number, each in enumerate(sweeps.full, start=1))
     return prose(f"""
 {sweeps.nodes:,} nodes of {sweeps.clusters} clusters were rebooted at the same moment and are due for their first look;
-HyperPod complained about each, and about one in {NODES_PER_ALARM} an alarm of its own as well. Each sweep has
+HyperPod complained about each, and about every second one an alarm of its own as well. Each sweep has
 {CPU_SHARE:.0%} of a core.
 
 {table(head, rows)}
@@ -163,8 +164,8 @@ HyperPod complained about each, and about one in {NODES_PER_ALARM} an alarm of i
 {calls}
 
 A sweep asks the {SHARDS} shards of the index, reads what is due 100 items at a time, and for each cluster its facts,
-its nodes and their alarms; the looks are saved some dozens at a time. It stops when too little time is left for another
-call; the next one, a minute later, finds the rest.""")
+its nodes and their alarms; the looks are saved {NODES_PER_WRITE} at a time. It stops when too little time is left for
+another call; the next one, a minute later, finds the rest.""")
 
 
 def _sweep_row(sweep: Sweep) -> list[str]:
@@ -199,14 +200,14 @@ as the defaults make where nobody reports health, each at its part of the large 
 {table(head, rows)}
 
 Assumptions (US East, no free tier, what AWS lists; check before relying on it): Lambda arm64 {cost.LAMBDA_GB_SECOND}
-per GB-second at {FUNCTION_MEMORY_MB} MB and 0.20 per million requests; SQS 0.40, DynamoDB writes 0.625 and reads 0.125
-(transactions twice, and two more writes where an item's place in the index changes), SNS 0.50 per million; mail 2.00
-per 100,000; logs 0.50 per GB; a metric 0.30 a month, by the hour in which it has values; key 1.00 and 0.03 per 10,000
-uses; alarm 0.10; a scheduled event is taken for a custom one, 1.00 per million. EventBridge takes nothing for AWS's own
-events, SSM nothing for a standard parameter. {cost.CLUSTERS} clusters with {cost.METRICS_PER_CLUSTER} metrics each, and
-{cost.SWEEP_METRICS} of the sweep; {cost.FAILING_SHARE:.0%} of the reports fail and are mailed to one person; the queue
-is polled by {cost.POLLERS} pollers without a pause: that is *queues* in the row *nothing*. Storage of the ledger and of
-logs is left out: cents.""")
+per GB-second at {FUNCTION_MEMORY_MB:,} MB and 0.20 per million requests; SQS 0.40, DynamoDB writes 0.625 and reads
+0.125 (transactions twice, and two more writes where an item's place in the index changes), SNS 0.50 per million; mail
+2.00 per 100,000; logs 0.50 per GB; a metric 0.30 a month, by the hour in which it has values; key 1.00 and 0.03 per
+10,000 uses; alarm 0.10; a scheduled event is taken for a custom one, 1.00 per million. EventBridge takes nothing for
+AWS's own events, SSM nothing for a standard parameter. {cost.CLUSTERS} clusters with {cost.METRICS_PER_CLUSTER}
+metrics each, and {cost.SWEEP_METRICS} of the sweep; {cost.FAILING_SHARE:.0%} of the reports fail and are mailed to
+one person; the queue is polled by {cost.POLLERS} pollers without a pause: that is *queues* in the row *nothing*.
+Storage of the ledger and of logs is left out: cents.""")
 
 
 def _cost_row(what: str, each: Month) -> list[str]:

@@ -17,7 +17,6 @@ from node_remediation.settings import INDEX_NAME, SHARDS, Settings
 
 NODES, CLUSTERS = 10_000, 50
 # Every second node is complained about by an alarm of its own as well, which has no data since.
-NODES_PER_ALARM = 2
 IDLE_SWEEPS = 20
 # More sweeps are not made, whatever is left.
 MOST_SWEEPS = 5
@@ -120,7 +119,7 @@ def _fill(stage: World, nodes_per_cluster: int, clusters: int) -> None:
     table, cloudwatch = stage.aws.client("dynamodb"), stage.aws.client("cloudwatch")
     for _ in range(clusters):
         reports = stage.cluster(nodes_per_cluster)
-        alarmed = {each.node for each in reports[::NODES_PER_ALARM]}
+        alarmed = {each.node for each in reports[::2]}
         for node in alarmed:
             cloudwatch.put_metric_alarm(AlarmName=_alarm(node), **_ALARM, Dimensions=_dimensions(node))
         records: list[Record] = [_rebooted(each, rebooted_at, settings, each.node in alarmed) for each in reports]

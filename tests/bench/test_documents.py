@@ -57,13 +57,13 @@ def test_documents_have_no_long_line_beside_tables() -> None:
 
 
 def test_tightest_limit_comes_first() -> None:
-    """6 write units a report let 666 reports a second through; an item of 20 kB costs 40 units for 25 nodes."""
+    """6 write units a report let 666 reports a second through; an item of 20 kB costs 40 units for 50 nodes."""
     found = limits.limits(scaling(), 0.02)
     assert [limit.per_second for limit in found] == sorted(limit.per_second for limit in found)
     rates = {limit.name.partition(" ")[0]: limit.per_second for limit in found}
     assert rates["`max_concurrency`"] == pytest.approx(500 / (16 * 0.02 + 0.2 / CPU_SHARE))
     assert rates["new"] == pytest.approx(4000 / 6)
-    assert rates["one"] == 25 * 1000 / (2 * 20)
+    assert rates["one"] == 50 * 1000 / (2 * 20)
 
 
 def test_batch_is_bounded_by_payload_and_by_time() -> None:
