@@ -59,6 +59,8 @@ def _needless(world: World) -> Iterator[str]:
         if any(f'"{cluster}"' in body and (instance in body or f'"{place}"' in body) for body in world.asked):
             continue
         said = [said for said in world.said if (said.slot.cluster, said.slot.logical) == (cluster, place)]
+        if any(each.event_id in world.by_composite for each in said):
+            continue  # a child or its parent complains, as the child was when the event was sent
         if not any(_stands(world, [each for each in said if each.source == source], at) for source in _sources(said)):
             yield f"{instance} was rebooted at {at}, though each source that complained had withdrawn"
 
@@ -98,11 +100,9 @@ def _outcomes(world: World) -> Iterator[str]:
         if id_ in crashed | world.repeated:
             continue
         nodes = _nodes_in(message)
-        said = [each for each in results[id_] if receives[id_] == 1 or len(nodes) == 1 or ": duplicate" not in each]
-        # A logical ID may mean another node when its message comes again.
-        renamed = receives[id_] > 1 and any(not node.startswith("i-") for node in nodes)
-        most = len(said) if renamed and len(nodes) > 1 else len(nodes) or len(said)
-        if not results[id_] or len(said) > most:
+        # A request that comes again for one of its nodes has outcomes for the others again, as a rule duplicates.
+        comes_again = receives[id_] > 1 and len(nodes) > 1
+        if not results[id_] or (nodes and not comes_again and len(results[id_]) > len(nodes)):
             yield f"{id_} has the outcomes {results[id_]}"
 
 
@@ -157,7 +157,9 @@ def _recoveries(world: World) -> Iterator[str]:
         spoken[said.event_id].append(said)
     heard = defaultdict[str, dict[str, datetime]](dict)
     for _, result in world.outside.results:
-        if result.incident and result.outcome not in _NOT_HEARD:
+        # A copy of a report says nothing that the report itself has not said.
+        copy = result.outcome is Outcome.DUPLICATE and "the same source has complained" in result.reason
+        if result.incident and result.outcome not in _NOT_HEARD and not copy:
             for said in spoken[result.trigger.event_id]:
                 if not said.healthy and said.source != REQUEST:
                     known = heard[result.incident].get(said.source, result.trigger.time)
@@ -236,6 +238,8 @@ def _same(world: World, letter: Kept, notice: Notice) -> bool:
 
 def _never_told(world: World) -> Iterator[str]:
     for letter in world.letters:
+        if letter.node is None and world.may_repeat_letters:
+            continue  # its message may have come again, and been served
         place = world.place(letter.node)
         told = [notice for notice in world.notices if place is None or world.place(notice.node) == place]
         # What could neither be saved nor sent is told as unknown when the claim's lease ends.

@@ -40,6 +40,7 @@ from tests.loop.outside import (
 
 START = datetime(2026, 11, 23, 2, 14, 3, tzinfo=UTC)
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+_SOME_SECONDS = 10  # less is no time to answer in
 VISIBILITY_TIMEOUT = 6 * FUNCTION_TIMEOUT + 5 * SECOND
 A, B = "ml-a", "ml-b"
 ENDS = {
@@ -172,6 +173,7 @@ class World:
         self.heard: dict[str, datetime] = {}
         self.taken_in: dict[str, datetime] = {}
         self.asked: list[str] = []
+        self.by_composite: set[str] = set()
         self.doubtful: set[str] = set()
         self.sent: dict[str, datetime] = {}
         self._event_of: dict[str, str] = {}
@@ -351,6 +353,7 @@ class World:
         dimensions = self.cloudwatch.alarms[child].dimensions
         slot = self.sagemaker.slot(dimensions.get("HyperPodClusterName", A), dimensions.get("InstanceId", ""))
         if slot:
+            self.by_composite.add(event["id"])
             self._note(event, slot, f"alarm:{child if agrees else parent}", healthy=state == "OK")
 
     def request(self, *ids: str, cluster: str = A, **how: Any) -> str:
@@ -431,7 +434,8 @@ class World:
         trouble = trouble or self.trouble
         handling = self._invoke(lambda: self.remediator.handle(batch, seconds_left=self._seconds_left), trouble, batch)
         self._finish(batch, handling)
-        if handling and not (trouble.letters is self.outside.letters_take is Takes.ALL):
+        takes = {trouble.letters, trouble.topic, self.outside.letters_take, self.outside.topic_takes}
+        if handling and (takes != {Takes.ALL} or trouble.seconds < _SOME_SECONDS):
             last = {message.id for message in batch if message.receives >= MAX_RECEIVES}
             self.unsent_at_last |= last & set(handling.handed_back)
         return [] if handling is None else _words(handling.results)

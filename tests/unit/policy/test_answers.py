@@ -169,6 +169,19 @@ def test_failed_try_is_made_again_after_a_wait_that_doubles(tries: int, jitter: 
     assert node_of(plan).reboots == (ago(120),)
 
 
+def test_second_failed_try_is_counted_in_the_entry_of_the_first_while_that_is_unsent() -> None:
+    """The outbox has a bound, and people read one line."""
+    tried = node_of(answered(answer(CallResult.FAILED, *BUSY), settings=RETRYING))
+    again = replace(claimed(tries=1), outbox=tried.outbox)
+    plan = answered(answer(CallResult.FAILED, *BUSY), of=[again], settings=RETRYING)
+    assert [(each.id, each.times) for each in node_of(plan).outbox] == [(tried.outbox[0].id, 2)]
+    assert plan.fresh == {tried.outbox[0].id}
+    assert tried.outbox[0].times == 1
+    other = replace(again, outbox=(replace(tried.outbox[0], code="AnotherCode"),))
+    plan = answered(answer(CallResult.FAILED, *BUSY), of=[other], settings=RETRYING)
+    assert [each.times for each in node_of(plan).outbox] == [1, 1]
+
+
 @given(st.integers(0, 8), st.floats(0, 1), st.integers(1, 900))
 def test_wait_before_a_retry_has_its_bounds(tries: int, jitter: float, delay: int) -> None:
     """At least a second, at most 15 minutes, and whole seconds, whatever the settings."""

@@ -21,6 +21,7 @@ from tests.unit.policy.makers import (
     MINUTE,
     NOW,
     SECOND,
+    SERIES,
     SETTINGS,
     ago,
     case,
@@ -356,6 +357,27 @@ def test_report_is_withdrawn_by_its_own_source_at_or_after_its_time(minutes: int
     assert (withdrawn_since(case(), record(signs=signs)) is not None) is (minutes >= 0)
     assert (withdrawn_since(letter(), record(signs=signs)) is not None) is (minutes >= 0)
     assert withdrawn_since(request(), record(signs=signs)) is None
+
+
+@pytest.mark.parametrize(
+    ("signs", "cleared"),
+    [
+        ({}, False),
+        ({"#a": Sign(healthy_at=NOW)}, True),
+        ({"#a": Sign(healthy_at=ago(2))}, False),
+        ({"#a": Sign(healthy_at=NOW), "#b": Sign(healthy_at=ago(5))}, True),
+        ({"#a": Sign(healthy_at=NOW), "#b": Sign(unhealthy_at=ago(5))}, False),
+        ({"#a": Sign(healthy_at=NOW), "#b": Sign(ago(5), ago(3))}, False),
+        ({"#a": Sign(healthy_at=NOW), "-other#b": Sign(unhealthy_at=ago(5))}, True),
+    ],
+)
+def test_letter_of_a_series_is_withdrawn_once_every_series_of_its_alarm_is_well(
+    signs: dict[str, Sign], cleared: bool
+) -> None:
+    """A letter does not name its series."""
+    of = letter(ago(1), sent=NOW, alarm=replace(SERIES, series=None))
+    known = {f"alarm:{SERIES.name}{name}": sign for name, sign in signs.items()}
+    assert (withdrawn_since(of, record(signs=known)) is not None) is cleared
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,16 @@ GROUP = (key(), LOGICAL_KEY)
 THROTTLED = Missing("ThrottlingException", "Rate exceeded")
 
 
+def test_node_with_the_oldest_complaint_is_served_first() -> None:
+    """Its incident's first complaint counts, although it was reported again just now."""
+    waiting = record(incident=incident(State.OPEN, complaint(ago(60)), due=hence(5)))
+    book = Book().updated(waiting, Budget("ml-a", spends=((ago(1), 1),)))
+    cases = {key(2): [case(ago(30), node=instance(2))], key(): [request()]}
+    plan = decide(book, [(each,) for each in cases], cases, scene(facts(cluster=ClusterFacts(1, automatic=False))))
+    assert [claim.key for claim in plan.claims] == [key()]
+    assert outcomes(plan) == [("refused", "ClusterBudgetExceeded")]
+
+
 # -- two records of one node
 
 
@@ -128,6 +138,7 @@ parts = st.fixed_dictionaries(
         ),
         "told": st.dictionaries(names, moments, max_size=2),
         "handled": st.dictionaries(names, moments, max_size=2),
+        "history": st.lists(st.tuples(moments, names), max_size=2).map(tuple),
         "logical_id": st.sampled_from([None, LOGICAL.id]),
     }
 )
@@ -142,7 +153,7 @@ def latest(*times: datetime | None) -> datetime | None:
 def test_two_records_of_one_node_are_united_without_a_loss(mine: dict[str, Any], theirs: dict[str, Any]) -> None:
     """In whatever states they are: no claim, complaint, withdrawal, sign, entry or answered request is forgotten."""
     one, two = record(**mine), other(**theirs)
-    whole = unite(one, two) if any(theirs.values()) else one
+    whole = unite(one, two) if any(theirs[name] for name in theirs if name != "history") else one
     assert (whole.key, whole.version) == (one.key, one.version)
     assert set(whole.reboots) == {*one.reboots, *two.reboots}
     assert whole.last_claim == latest(one.last_claim, two.last_claim)
@@ -158,7 +169,9 @@ def test_two_records_of_one_node_are_united_without_a_loss(mine: dict[str, Any],
     assert whole.logical_id == (one.logical_id or two.logical_id)
     both = [each for each in (one.incident, two.incident) if each]
     assert (whole.incident is None) is (not both)
-    if whole.incident and any(theirs.values()):
+    if whole is not one:
+        assert sorted(whole.history) == sorted((*one.history, *two.history))
+    if whole.incident and whole is not one:
         check_united(whole, both)
 
 
@@ -193,6 +206,12 @@ def test_word_of_health_under_the_other_id_withdraws_the_complaint() -> None:
     )
     assert whole.incident
     assert whole.incident.complaints[0].withdrawn_at == ago(1)
+
+
+def test_node_keeps_the_id_that_was_reported_first() -> None:
+    """Under whichever key it was kept."""
+    assert unite(NodeRecord(key()), other(reboots=(ago(1),))).node == LOGICAL
+    assert unite(record(), other(reboots=(ago(1),))).node == instance()
 
 
 def test_key_under_which_a_call_is_being_made_is_left_alone_until_its_answer() -> None:
@@ -303,13 +322,14 @@ def test_ids_of_a_node_are_learned_from_reports_and_facts() -> None:
             Needs(judged=True, alarms={SICK.source: SICK}),
         ),
         (incident(State.CLAIMED), [], Needs()),
+        (incident(State.CLAIMED, complaint(alarm=SICK)), [case()], Needs(judged=True)),
         (incident(State.OPEN, due=hence(1)), [], Needs()),
         (incident(State.OPEN, due=hence(1)), [case(healthy=True)], Needs()),
         (incident(State.OPEN, complaint(alarm=SICK)), [], Needs(judged=True, alarms={SICK.source: SICK})),
         (incident(State.RETRYING, node=LOGICAL), [], Needs(judged=True, looked_at=True)),
         (incident(State.REBOOTED), [], Needs(judged=True, looked_at=True)),
         (incident(State.REPAIRING), [], Needs(judged=True, looked_at=True)),
-        (incident(State.REBOOTED, due=hence(1)), [case()], Needs()),
+        (incident(State.REBOOTED, complaint(alarm=SICK), due=hence(1)), [case()], Needs()),
         (incident(State.REBOOTED, due=hence(1)), [case(repair_action="Reboot")], Needs(judged=True)),
         (incident(State.REBOOTED, due=hence(1), since=ago(30)), [case()], Needs(judged=True)),
         (incident(State.REBOOTED, due=hence(1)), [case(healthy=True)], Needs()),

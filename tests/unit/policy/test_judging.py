@@ -8,7 +8,7 @@ import pytest
 
 from node_remediation.model import AlarmState, ClusterFacts, Failure
 from node_remediation.policy.draft import Plan
-from node_remediation.policy.record import Budget, Complaint, Incident, Missing, Sign, State
+from node_remediation.policy.record import MOST_ENTRIES, Budget, Complaint, Incident, Missing, Sign, State
 from tests.unit.policy.makers import (
     LOGICAL,
     LOGICAL_KEY,
@@ -21,6 +21,7 @@ from tests.unit.policy.makers import (
     case,
     complaint,
     decided,
+    entry,
     facts,
     hence,
     incident,
@@ -178,6 +179,27 @@ def test_fact_that_is_missing_for_max_report_age_fails_the_node(failure: Failure
     assert ends(plan) == [("failed", code, True)]
     assert said(plan) == [("failed", code, True, True)]
     assert due(incident(State.OPEN, lacks_since=ago(59.99)), mode=THROTTLED).records
+
+
+def test_full_outbox_takes_no_failure_more() -> None:
+    """The node waits on until its entries are sent."""
+    full = tuple(entry(str(n), code=str(n), due=hence(9)) for n in range(MOST_ENTRIES))
+    plan = decided(of=record(incident=incident(State.OPEN, lacks_since=ago(60), waits=99), outbox=full))
+    assert (incident_of(plan).due, len(node_of(plan).outbox)) == (hence(15), MOST_ENTRIES)
+
+
+@pytest.mark.parametrize(
+    ("known", "end"),
+    [
+        ({"cluster": ClusterFacts(100, automatic=True)}, ("repairing", None, True)),
+        ({"nodes": {key().id: running(2)}}, ("cleared", "Superseded", True)),
+    ],
+)
+def test_tries_that_end_otherwise_have_the_letter_of_their_failure(known: Any, end: Any) -> None:
+    """The DLQ has each entry of the API whose tries ended."""
+    of = incident(State.RETRYING, complaint(repair_action="Reboot"), failure=BUSY, node=LOGICAL)
+    plan = due(of, **{"nodes": {key().id: running()}} | known)
+    assert (ends(plan), said(plan)) == ([end], [("failed", BUSY.code, True, False)])
 
 
 def test_fact_that_aws_denies_for_good_fails_the_node_at_once() -> None:

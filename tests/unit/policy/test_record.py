@@ -138,8 +138,8 @@ def test_complaints_keep_their_bound_whatever_comes(reported: list[tuple[str, da
     sources = [each.source for each in of.complaints]
     assert len(sources) == len(set(sources)) <= MOST_COMPLAINTS
     assert made[-1].source in sources
-    lost = {each.source for each in made if not each.withdrawn} - set(sources)
-    assert of.dropped or not lost
+    latest = {each.source: each for each in sorted(made, key=lambda each: (each.made_at, each.withdrawn))}
+    assert of.dropped or all(each.withdrawn or each.source in sources for each in latest.values())
 
 
 # -- node records
@@ -160,6 +160,7 @@ def test_record_that_was_put_off_is_not_due_before() -> None:
     off = record(incident=incident(due=hence(5)), put_off_until=hence(8))
     assert off.due == hence(8)
     assert replace(off, put_off_until=hence(2)).due == hence(5)
+    assert replace(off, put_off_until=hence(2), outbox=(entry(due=hence(3)),)).due == hence(3)
     assert record(put_off_until=hence(8)).due is None
 
 
@@ -188,7 +189,12 @@ def test_pruning_keeps_all_that_a_decision_may_look_at(
     assert pruned.reboots == tuple(time for time in reboots if time > NOW - LEDGER_RETENTION)
     assert pruned.told == {code: time for code, time in at.items() if time > NOW - LEDGER_RETENTION}
     assert pruned.handled == {id_: time for id_, time in at.items() if time > NOW - HANDLED_FOR}
-    recent = {source for source, sign in signs.items() if sign.latest > NOW - SIGNS_KEPT_FOR}
+    from_then = NOW - SIGNS_KEPT_FOR
+    recent = {
+        source
+        for source, sign in signs.items()
+        if any(time and time > from_then for time in (sign.healthy_at, sign.unhealthy_at))
+    }
     assert pruned.signs == {source: signs[source] for source in recent}
     assert pruned.pruned(NOW) == pruned
     assert replace(pruned, reboots=reboots, told=at, handled=at, signs=signs) == of
@@ -209,6 +215,13 @@ def test_pruning_forgets_what_was_sent_and_the_oldest_beyond_the_bounds() -> Non
     assert pruned.told.keys() == {str(n) for n in range(MOST_CODES)}
     assert [text for _, text in pruned.history] == [str(n) for n in range(3, MOST_HISTORY + 3)]
     assert of.history == pruned.history
+    long = replace(of, history=((NOW, "oldest"), *of.history))
+    assert long.pruned(NOW).history == of.history
+
+
+def test_memory_outlasts_the_queues() -> None:
+    """A message can come again for 4 days; a letter can wait 14 days in the DLQ and 4 in the intake queue."""
+    assert (HANDLED_FOR, SIGNS_KEPT_FOR) == (4 * 24 * HOUR, 21 * 24 * HOUR)
 
 
 def test_longest_windows_of_the_settings_are_remembered() -> None:
@@ -288,6 +301,12 @@ def test_spend_that_is_joined_with_later_ones_never_ends_early(step: int, count:
     assert pruned.spent(now=then, window=HOUR) >= budget.spent(now=then, window=HOUR)
 
 
+def test_spends_are_not_joined_before_their_bound() -> None:
+    """While each has its own time, each can be given back."""
+    spends_ = tuple((NOW + n * MOMENT, 1) for n in range(MOST_SPENDS))
+    assert Budget("ml-a", spends=spends_).pruned(NOW, window=HOUR, cooldown=HOUR).spends == spends_
+
+
 def test_latest_logical_ids_are_kept_within_their_bound() -> None:
     """A cluster of thousands that is claimed by logical IDs within one cooldown."""
     ids = {str(n): NOW + n * MOMENT for n in range(MOST_LOGICAL_IDS + 2)}
@@ -302,6 +321,7 @@ def test_book_has_a_blank_record_for_what_was_never_written() -> None:
     """Version 0: the first write must find nothing there."""
     book = Book()
     assert (book.node(key()), book.budget("ml-a")) == (NodeRecord(key()), Budget("ml-a"))
+    assert (book.node(key()).version, book.budget("ml-a").version) == (0, 0)
     changed: Sequence[NodeRecord | Budget] = (
         record(version=0, node=LOGICAL).written(),
         Budget("ml-a").charged(NOW).written(),
@@ -311,3 +331,9 @@ def test_book_has_a_blank_record_for_what_was_never_written() -> None:
     assert [each.version for each in changed] == [1, 1]
     assert (after.node(key(2)), after.budget("ml-b")) == (NodeRecord(key(2)), Budget("ml-b"))
     assert book == Book()
+
+
+def test_record_is_the_same_whichever_write_made_it() -> None:
+    """The token of a write is no knowledge of a node, and no reason to write again."""
+    assert record() == record(written_by="token")
+    assert Budget("ml-a") == Budget("ml-a", written_by="token")

@@ -114,7 +114,7 @@ def test_first_complaint_opens_an_incident_that_is_judged_at_once() -> None:
     """Its alarm is not asked: it has just spoken."""
     plan = decided(case(ago(2), alarm=replace(SICK, tags=(("a", "b"),)), recommendation="look"))
     of = incident_of(plan)
-    assert (of.opened_at, of.attempt, of.node) == (ago(2), 1, instance())
+    assert (of.opened_at, of.attempt, of.tries, of.node, of.redriven) == (ago(2), 1, 0, instance(), False)
     assert [(each.source, each.alarm, each.recommendation) for each in of.complaints] == [(SICK.source, SICK, "look")]
     assert node_of(plan).sign(SICK.source) == Sign(unhealthy_at=ago(2))
 
