@@ -11,7 +11,7 @@ from node_remediation.aws.errors import CallError, LookupFailedError, Meaning
 from node_remediation.aws.hyperpod import PAGE, HyperPod
 from node_remediation.aws.mode import Mode
 from node_remediation.events.alarm import children_of, find_in_series, read_described, refusal_text
-from node_remediation.events.fields import Home, UnreadableEventError, is_arn
+from node_remediation.events.fields import Home, UnreadableEventError
 from node_remediation.model import (
     INSTANCE_ID,
     Alarm,
@@ -190,7 +190,7 @@ class Lookups:
         if report.cluster:
             return self._edges.hyperpod.name(report.cluster, may_call=self._may_resolve)
         tagged = self._tagged_cluster(report.alarm)
-        if tagged and is_arn(tagged) and not self._home.is_foreign_arn(tagged):
+        if tagged and not self._home.is_foreign_arn(tagged):
             return self._edges.hyperpod.name(tagged, may_call=self._may_resolve)
         return tagged or self._settings.default_cluster or self._settings.only_cluster
 

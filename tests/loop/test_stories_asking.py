@@ -95,6 +95,26 @@ def test_request_is_bound_by_the_advice_of_hyperpod() -> None:
     assert world.letters[1].event["detail"]["RepairAction"] == "Replace"
 
 
+@pytest.mark.parametrize("by", ["an alarm", "a person"])
+def test_advice_to_replace_binds_who_complains_next_until_hyperpod_reports_health(by: str) -> None:
+    """The incident of the advice has ended with its refusal."""
+    world = World()
+    node = world.node()
+    world.unhealthy(node, repair="Replace")
+    world.deliver()
+    world.passes(HOUR)
+    for outcome in ("refused ReplacementAdvised", "rebooted"):
+        world.passes(MINUTE)
+        if by == "an alarm":
+            world.alarm(node, "ALARM")
+        else:
+            world.request(node.instance)
+        assert world.deliver() == [outcome]
+        world.alarm(node, "OK")
+        world.healthy(node)
+        world.deliver()
+
+
 def test_request_of_a_healthy_node_is_carried_out() -> None:
     """An earlier sign of health does not answer a person."""
     world = World()

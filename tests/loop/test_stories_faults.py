@@ -76,12 +76,13 @@ def test_fault_3_cluster_by_any_name_has_one_cooldown_and_one_budget(form: str) 
     assert len(set(world.reboots)) == 2
 
 
-def test_fault_3_tag_given_as_an_arn_is_the_clusters_name() -> None:
+@pytest.mark.parametrize("tag", [Cluster(A).arn, "eks-a", f"arn:aws:eks:{REGION}:{ACCOUNT}:cluster/eks-a", A])
+def test_fault_3_tag_names_the_cluster_in_any_form(tag: str) -> None:
     """The tag hyperpod:cluster."""
-    cluster = Cluster(A, nodes=10)
+    cluster = Cluster(A, nodes=10, eks="eks-a")
     world = World(None, cluster, Cluster(B))
     node = world.node()
-    world.alarm(node, "ALARM", cluster={}, tags={"hyperpod:cluster": cluster.arn})
+    world.alarm(node, "ALARM", cluster={}, tags={"hyperpod:cluster": tag})
     world.unhealthy(node)
     assert sorted(world.deliver()) == ["duplicate", "rebooted"]
     assert world.reboots == [node.instance]

@@ -180,9 +180,12 @@ def announced_repair(complaints: Sequence[Complaint]) -> Complaint | None:
 
 
 def _replacement_advised(matter: Matter) -> Verdict | None:
+    """Say no, whoever complains, while HyperPod's advice to replace the node stands: also after its own incident."""
     if matter.settings.on_replacement_advised == "reboot":
         return None
-    advised = announced_repair([each for each in matter.complaints if each.repair_action != "Reboot"])
+    standing = matter.record.standing_advice
+    complaints = [*matter.complaints, *([standing] if standing else [])]
+    advised = announced_repair([each for each in complaints if each.repair_action != "Reboot"])
     if advised is None:
         return None
     reason = (

@@ -75,6 +75,8 @@ def _with_other(record: NodeRecord, other: NodeRecord) -> NodeRecord:
     signs = dict(record.signs)
     for source, sign in other.signs.items():
         signs[source] = _later_sign(signs.get(source, Sign()), sign)
+    if other.advice:
+        record = record.advised(other.advice)
     return replace(
         record,
         node=record.node or other.node,

@@ -113,7 +113,9 @@ def look(draft: Draft) -> None:
     facts, incident = draft.scene.facts, draft.incident
     evidence, node = examine(incident, draft.alarms), facts.nodes.get(draft.record.key.id)
     if _is_gone(draft):
-        return _end_look(draft, Outcome.SUPERSEDED, "the cluster has no such instance any more: it was replaced")
+        return _end_look(
+            draft, Outcome.SUPERSEDED, "SageMaker no longer lists the node in this cluster: it was replaced or removed"
+        )
     if evidence.recovered:
         recovered_at = evidence.withdrawn_at or draft.now
         took = max((recovered_at - incident.opened_at).total_seconds(), 0.0)

@@ -186,10 +186,11 @@ class Sign:
 class NodeRecord:
     """All that is known of one node.
 
-    `node` is the ID that was first reported. `logical_id` is the node's where it is known. `reboots` has the claims
-    that count for cooldown and limit; `last_claim` is the latest claim, also one that was given back: a report that is
-    not later is a duplicate. `signs` is by source. `told` has the time at which each code was last told. `handled` has
-    the IDs of requests and letters that were dealt with. `put_off` counts sweeps that failed on this record in a row,
+    `node` is the ID that was first reported. `logical_id` is the node's where it is known. `advice` is HyperPod's
+    latest complaint that names a repair action; it outlives its incident. `reboots` has the claims that count for
+    cooldown and limit; `last_claim` is the latest claim, also one that was given back: a report that is not later is
+    a duplicate. `signs` is by source. `told` has the time at which each code was last told. `handled` has the IDs of
+    requests and letters that were dealt with. `put_off` counts sweeps that failed on this record in a row,
     `put_off_until` is when it is looked at again. `version` counts writes; 0 was never written. `written_by` is the
     token of the write that made this version.
     """
@@ -199,6 +200,7 @@ class NodeRecord:
     node: Node | None = None
     logical_id: str | None = None
     incident: Incident | None = None
+    advice: Complaint | None = None
     outbox: tuple[Entry, ...] = ()
     reboots: tuple[datetime, ...] = ()
     last_claim: datetime | None = None
@@ -237,6 +239,20 @@ class NodeRecord:
             sign = replace(sign, unhealthy_at=max(at, sign.unhealthy_at or at))
         return replace(self, signs={**self.signs, source: sign})
 
+    def advised(self, complaint: Complaint) -> Self:
+        """Return the record with a complaint that names a repair action, if it is the latest such one."""
+        latest = complaint.announces_repair and (self.advice is None or self.advice.made_at <= complaint.made_at)
+        return replace(self, advice=complaint) if latest else self
+
+    @property
+    def standing_advice(self) -> Complaint | None:
+        """The repair action that HyperPod advised, unless it has reported health or the node was rebooted since."""
+        if self.advice is None:
+            return None
+        healthy_at = self.sign(self.advice.source).healthy_at
+        over = [at for at in (healthy_at, *self.reboots) if at and at >= self.advice.made_at]
+        return None if over else self.advice
+
     def noted(self, at: datetime, text: str) -> Self:
         """Return the record with a line of history."""
         return replace(self, history=(*self.history, (at, text))[-MOST_HISTORY:])
@@ -248,6 +264,7 @@ class NodeRecord:
         told = {code: at for code, at in self.told.items() if at > oldest}
         return replace(
             self,
+            advice=advice if (advice := self.standing_advice) and advice.made_at > signs_from else None,
             outbox=tuple(entry for entry in self.outbox if entry.unsent),
             reboots=tuple(at for at in self.reboots if at > oldest),
             signs=dict(sorted(signs.items(), key=lambda each: each[1].latest)[-MOST_SOURCES:]),

@@ -58,9 +58,10 @@ def hear(draft: Draft, case: Case) -> None:
         return draft.answer(case, Outcome.DUPLICATE, f"the same source has complained at {at(heard)}, not before this")
     if no and record.full and may_tell(draft, no):
         return draft.hand_back(case, OUTBOX_FULL.code, OUTBOX_FULL.message)
-    draft.record = record.seen(report.source, healthy=False, at=report.trigger.time)
+    draft.record = record.seen(report.source, healthy=False, at=report.trigger.time).advised(complaint_of(case))
     if record.incident is None and record.last_claim and report.trigger.time <= record.last_claim:
-        return draft.answer(case, Outcome.DUPLICATE, f"reported before the reboot at {at(record.last_claim)}")
+        reason = f"reported before the latest reboot call for the node, at {at(record.last_claim)}"
+        return draft.answer(case, Outcome.DUPLICATE, reason)
     if no:
         return _refuse_report(draft, case, no)
     return _join(draft, case) if record.incident else _open(draft, case)

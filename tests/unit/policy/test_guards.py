@@ -333,7 +333,7 @@ def test_claim_that_was_given_back_does_not_cool_down() -> None:
     assert decided(case(), of=of).claims
     plan = decided(case(ago(1)), of=of)
     assert outcomes(plan) == [("duplicate", None)]
-    assert plan.results[0].reason == "reported before the reboot at 2026-11-23 02:13:07 UTC"
+    assert plan.results[0].reason == "reported before the latest reboot call for the node, at 2026-11-23 02:13:07 UTC"
 
 
 @given(st.integers(-7_200, 7_200), st.integers(-7_200, 7_200), st.integers(-9, 9))

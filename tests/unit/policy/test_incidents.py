@@ -140,6 +140,7 @@ parts = st.fixed_dictionaries(
         "handled": st.dictionaries(names, moments, max_size=2),
         "history": st.lists(st.tuples(moments, names), max_size=2).map(tuple),
         "logical_id": st.sampled_from([None, LOGICAL.id]),
+        "advice": st.none() | moments.map(lambda at: complaint(at, repair_action="Replace")),
     }
 )
 
@@ -167,6 +168,9 @@ def test_two_records_of_one_node_are_united_without_a_loss(mine: dict[str, Any],
                 getattr(one.sign(source), kind), getattr(two.sign(source), kind)
             )
     assert whole.logical_id == (one.logical_id or two.logical_id)
+    assert (whole.advice and whole.advice.made_at) == latest(
+        *(each.made_at for each in (one.advice, two.advice) if each)
+    )
     both = [each for each in (one.incident, two.incident) if each]
     assert (whole.incident is None) is (not both)
     if whole is not one:

@@ -200,6 +200,17 @@ def test_pruning_keeps_all_that_a_decision_may_look_at(
     assert replace(pruned, reboots=reboots, told=at, handled=at, signs=signs) == of
 
 
+def test_advice_to_replace_is_answered_by_a_reboot() -> None:
+    """The setting on_replacement_advised was changed for it, and back."""
+    advice = record().advised(complaint(ago(9), repair_action="Replace"))
+    assert advice.standing_advice
+    assert advice.pruned(NOW) == advice
+    assert replace(advice, reboots=(ago(10),)).standing_advice
+    rebooted = replace(advice, reboots=(ago(9),))
+    assert (rebooted.standing_advice, rebooted.pruned(NOW).advice) == (None, None)
+    assert advice.pruned(NOW + SIGNS_KEPT_FOR).advice is None
+
+
 def test_pruning_forgets_what_was_sent_and_the_oldest_beyond_the_bounds() -> None:
     """An item stays under 300 KB."""
     of = record(
