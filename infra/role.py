@@ -80,6 +80,7 @@ class FunctionRole(Construct):
             actions=[
                 "sagemaker:BatchRebootClusterNodes",
                 "sagemaker:DescribeCluster",
+                "sagemaker:DescribeClusterEvent",
                 "sagemaker:DescribeClusterNode",
                 "sagemaker:ListClusterNodes",
             ],

@@ -1,5 +1,8 @@
 """Defines the EventBridge rules that send AWS's events to the intake queue."""
 
+import copy
+import json
+import re
 from typing import Any
 
 from aws_cdk import aws_events as events
@@ -13,11 +16,51 @@ NODE_HEALTH: dict[str, Any] = {
     "source": ["aws.sagemaker"],
     "detail-type": ["SageMaker HyperPod Cluster Node Health Event"],
 }
-UNHEALTHY_INSTANCE: dict[str, Any] = {
+# An instance is unhealthy; or, in the words of the "HyperPod cluster events reference", what became of a reboot.
+INSTANCE_EVENTS: dict[str, Any] = {
     "source": ["aws.sagemaker"],
     "detail-type": ["SageMaker HyperPod Cluster Event"],
-    "detail": {"EventDetails": {"ResourceType": ["Instance"], "Description": [{"wildcard": "*is unhealthy*"}]}},
+    "detail": {
+        "EventDetails": {
+            "ResourceType": ["Instance"],
+            "Description": [
+                {"wildcard": "*is unhealthy*"},
+                {"prefix": "Reboot of EC2 Instance "},
+                {"prefix": "Failed to submit reboot request "},
+                {"wildcard": "Instance *eboot *"},
+            ],
+        }
+    },
 }
+# EventBridge's quota for an event pattern, less what the other parts of a pattern take.
+MOST_CLUSTER_PATTERNS = 1_500  # characters
+
+
+def cluster_names(settings: Settings) -> list[Any] | None:
+    """Return what an event pattern takes as the name of a cluster; None where any will do, or the list is too long.
+
+    The function itself refuses other clusters, with a letter and a notice: with a pattern, neither is made. An event
+    that names no cluster passes if the settings say which is meant.
+    """
+    if "*" in settings.clusters:
+        return None
+    names: list[Any] = [{"wildcard": re.sub(r"\*+", "*", name)} if "*" in name else name for name in settings.clusters]
+    if settings.default_cluster or settings.only_cluster:
+        names += [None, {"exists": False}]
+    return names if len(json.dumps(names)) <= MOST_CLUSTER_PATTERNS else None
+
+
+def with_clusters(pattern: dict[str, Any], settings: Settings, *path: str) -> dict[str, Any]:
+    """Return a pattern that takes events of the clusters alone whose nodes may be rebooted."""
+    names = cluster_names(settings)
+    if names is None:
+        return pattern
+    found: dict[str, Any] = copy.deepcopy(pattern)
+    fields = found
+    for key in path:
+        fields = fields.setdefault(key, {})
+    fields["ClusterName"] = names
+    return found
 
 
 def alarm_pattern(prefixes: tuple[str, ...]) -> dict[str, Any]:
@@ -38,7 +81,10 @@ class Rules(Construct):
         self, scope: Construct, construct_id: str, *, settings: Settings, intake: sqs.IQueue, dead_letters: sqs.IQueue
     ) -> None:
         super().__init__(scope, construct_id)
-        patterns = {"NodeHealth": NODE_HEALTH, "UnhealthyInstance": UNHEALTHY_INSTANCE}
+        patterns = {
+            "NodeHealth": with_clusters(NODE_HEALTH, settings, "detail"),
+            "InstanceEvents": with_clusters(INSTANCE_EVENTS, settings, "detail", "EventDetails"),
+        }
         if settings.alarm_name_prefixes:
             patterns["Alarms"] = alarm_pattern(settings.alarm_name_prefixes)
         # Not the L2 rule with its queue target: it would grant more on the key and the queues than a delivery needs.

@@ -28,6 +28,7 @@ from node_remediation.model import (
     Outcome,
     Report,
     Trigger,
+    bounded,
 )
 from node_remediation.policy.incidents import Needs
 from node_remediation.policy.record import GONE, Book, Budget, Facts, Missing, NodeRecord
@@ -36,6 +37,8 @@ from node_remediation.settings import Settings
 CLUSTER_TAG = "hyperpod:cluster"
 # Composite alarms of composite alarms: deeper than anyone nests them, and an end to a circle.
 _DEEPEST = 5
+# Cluster events of one batch that are asked for more than they said: it is for people to read.
+_MOST_QUOTED = 20
 # From this many nodes of a cluster on they are listed, not described one by one.
 _LISTED_FROM = 11
 
@@ -92,6 +95,7 @@ class Lookups:
         self._home = home
         self._may_call = may_call
         self._may_resolve = may_resolve
+        self._quoted = 0
         self._mode: str | Missing | None = None
         self._clusters: dict[str, ClusterFacts | Missing] = {}
         self._nodes: dict[NodeKey, NodeFacts | Missing] = {}
@@ -181,7 +185,17 @@ class Lookups:
                 resolved.late.append(Late(case, failure))
                 return
             case = replace(case, failure=failure)
-        resolved.cases.append(case)
+        resolved.cases.append(self._with_failure_message(case))
+
+    def _with_failure_message(self, case: Case) -> Case:
+        """Add what HyperPod itself says of a failure to the reason that people read; the event need not carry it."""
+        report, trigger = case.report, case.report.trigger
+        if report.cluster_event is None or self._quoted >= _MOST_QUOTED or not self._may_resolve():
+            return case
+        self._quoted += 1
+        message = self._edges.hyperpod.failure_message(case.key.cluster, report.cluster_event)
+        reason = bounded(f"{trigger.reason} ({message})") if message else trigger.reason
+        return replace(case, report=replace(report, trigger=replace(trigger, reason=reason)))
 
     def _cluster(self, report: Report) -> str | None:
         """Return the HyperPod name of a report's cluster; None where nothing names one."""
@@ -208,21 +222,12 @@ class Lookups:
         """Return the node's instance ID as its key; its logical ID where SageMaker knows no instance behind it."""
         if node.kind is IdKind.NODE_ID or not node.well_formed or not self._settings.allows(cluster):
             return NodeKey(cluster, node.id)
-        facts = self._describe(cluster, node)
+        self._check_time()
+        facts = self._edges.hyperpod.node(cluster, node)
         key = NodeKey(cluster, facts.instance_id or node.id)
         if facts != GONE:
             self._nodes[key] = facts
         return key
-
-    def _describe(self, cluster: str, node: Node) -> NodeFacts:
-        """Return a node by its logical ID, GONE where the cluster has no such IDs. Raises LookupFailedError."""
-        self._check_time()
-        try:
-            return self._edges.hyperpod.node(cluster, node)
-        except LookupFailedError as error:
-            if error.error.code != "ValidationException":
-                raise
-            return GONE
 
     def _check_time(self) -> None:
         if not self._may_resolve():
@@ -393,7 +398,7 @@ def nobody(message: Message, reading: Composite | None = None) -> Case:
 
 def _is_complete(report: Report) -> bool:
     """Tell whether a report names its cluster and node so that nothing has to be looked up."""
-    known = report.cluster_is_hyperpod and bool(report.cluster)
+    known = report.cluster_is_hyperpod and bool(report.cluster) and report.cluster_event is None
     return known and (report.node.kind is IdKind.NODE_ID or not report.node.well_formed)
 
 
@@ -436,9 +441,7 @@ def _without_cluster(report: Report, home: Home | None) -> NoReport:
     if home:
         reason = f"the alarm's tag names a cluster elsewhere; this system acts in {home.account}, {home.region} only"
         code = codes.FOREIGN_EVENT
-    outcome = Outcome.REFUSED
-    if report.healthy or report.muted:
-        outcome = Outcome.CLEARED if report.healthy else Outcome.DEFERRED
+    outcome = report.outcome_without_node or Outcome.REFUSED
     return NoReport(report.trigger, outcome, reason, code, alarm=report.alarm)
 
 

@@ -85,6 +85,7 @@ class Alarm:
 
     `tags` is None where the event does not carry them. `by_series` marks an alarm with several series, of which one
     reported: `series` holds that series' attributes as JSON with sorted keys, and is None in a redriven letter.
+    With `alertmanager` it is an alert of Prometheus or Grafana, and `series` is its fingerprint.
     """
 
     name: str
@@ -92,11 +93,13 @@ class Alarm:
     tags: tuple[tuple[str, str], ...] | None = None
     by_series: bool = False
     series: str | None = None
+    alertmanager: bool = False
 
     @property
     def source(self) -> str:
-        """The source of complaints that this alarm, or one series of it, is."""
-        return f"alarm:{self.name}#{self.series}" if self.series else f"alarm:{self.name}"
+        """The source of complaints that this alarm or alert, or one series of it, is."""
+        name = f"alert:{self.name}" if self.alertmanager else f"alarm:{self.name}"
+        return f"{name}#{self.series}" if self.series else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,14 @@ class Trigger:
     reason: str = ""
 
 
+class Progress(StrEnum):
+    """The progress of a reboot, as an event of HyperPod's tells it."""
+
+    IN_PROGRESS = "in progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
 class Origin(StrEnum):
     """The way in which a report was made."""
 
@@ -120,12 +131,13 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One node reported unhealthy or, with `healthy`, well again.
+    """One node reported unhealthy or, with `healthy`, well again; or, with `progress`, a word about its reboot.
 
     `cluster` is the name as reported; only with `cluster_is_hyperpod` is it known not to be an EKS cluster's name.
     `instance_id` is the node's where a letter knew it. `muted` says by what an alarm was muted or suppressed,
     `muted_until` when its mute window ends. `replay` names the archive replay that an event comes from. `attempt`
-    counts from 1. `letter_id` is the redriven letter's own ID.
+    counts from 1. `letter_id` is the redriven letter's own ID. `cluster_event` is the ID by which DescribeClusterEvent
+    may tell more than the event did.
     """
 
     trigger: Trigger
@@ -143,6 +155,22 @@ class Report:
     attempt: int = 1
     origin: Origin = Origin.EVENT
     letter_id: str | None = None
+    progress: Progress | None = None
+    cluster_event: str | None = None
+
+    @property
+    def complains(self) -> bool:
+        """Tell whether it reports the node unhealthy."""
+        return not self.healthy and self.progress is None
+
+    @property
+    def outcome_without_node(self) -> Outcome | None:
+        """The outcome where its node cannot be found, for a report that asks for no reboot; None for a complaint."""
+        if self.progress:
+            return Outcome.IGNORED
+        if self.healthy:
+            return Outcome.CLEARED
+        return Outcome.DEFERRED if self.muted else None
 
     @property
     def source(self) -> str:

@@ -431,8 +431,7 @@ class Remediator:
             message, report = case.message, case.report
             if not final and (message.direct or message.receives < MAX_RECEIVES):
                 run.hand_back(message, failure.code, failure.message)
-            elif report.healthy or report.muted:
-                outcome = Outcome.CLEARED if report.healthy else Outcome.DEFERRED
+            elif outcome := report.outcome_without_node:
                 run.results.append(result_of(case, outcome, failure.message, failure.code))
             else:
                 result = result_of(case, Outcome.FAILED, failure.message, failure.code)
@@ -605,7 +604,7 @@ def _parts(items: Sequence[Item], most: int) -> Iterator[Sequence[Item]]:
 
 
 def _oldest(book: Book, group: Group, cases: Mapping[NodeKey, Sequence[Case]]) -> float:
-    times = [case.report.trigger.time for case in cases.get(group[0], ()) if not case.report.healthy]
+    times = [case.report.trigger.time for case in cases.get(group[0], ()) if case.report.complains]
     times += [record.incident.opened_at for key in group if (record := book.node(key)).incident]
     return min(times).timestamp() if times else float("inf")
 

@@ -26,6 +26,8 @@ INDEX_NAME = "due"
 SHARDS = 8
 MODES = ("active", "observe", "paused")
 ENVIRONMENT_VARIABLE = "REMEDIATION_SETTINGS"
+# Lambda takes 4 KB of environment variables in all; the rest is for queues, topic, table and the operator's own.
+MOST_ENVIRONMENT = 3_000  # bytes
 
 # The only values that CloudWatch Logs accepts (PutRetentionPolicy).
 LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)  # fmt: skip  # noqa: E501
@@ -180,9 +182,12 @@ _FLAG = Kind(_true_or_false, "true or false")
 _TAG = _optional(Kind(_read_tag, 'a tag as "key=value"', lambda tag: f"{tag.key}={tag.value}"))
 
 
-def _setting(default: object, kind: Kind[T], purpose: str) -> T:
-    """Make a field of Settings. Its type is the value's, so that mypy checks the field's annotation."""
-    metadata = {"kind": kind, "default": default, "purpose": purpose}
+def _setting(default: object, kind: Kind[T], purpose: str, *, of_stack: bool = False) -> T:
+    """Make a field of Settings. Its type is the value's, so that mypy checks the field's annotation.
+
+    `of_stack` marks a setting that the function does not need.
+    """
+    metadata = {"kind": kind, "default": default, "purpose": purpose, "of_stack": of_stack}
     value: T = field(default=kind.parse(default), metadata=metadata)
     return value
 
@@ -196,14 +201,22 @@ class Settings:
     clusters: tuple[str, ...] = _setting(["*"], _PATTERNS, "clusters whose nodes may be rebooted")
     default_cluster: str | None = _setting(None, _CLUSTER, "the cluster of reports that name none")
     alarm_name_prefixes: tuple[str, ...] = _setting(["hyperpod-"], _PREFIXES, "alarms that report nodes; []: no alarms")
-    alarm_topic_arns: tuple[str, ...] = _setting([], _TOPICS, "topics that may send alarms to the intake queue")
-    batch_size: int = _setting(100, _whole(1, 10_000), "most messages in one invocation")
-    batch_window: timedelta = _setting("5s", _duration("0s", "300s"), "longest wait for a batch to fill")  # noqa: RUF009
-    max_concurrency: int = _setting(5, _whole(2, 1_000), "most invocations that read the queue at the same time")
-    notification_emails: tuple[str, ...] = _setting([], _EMAILS, "e-mail addresses subscribed to the failure topic")
+    alarm_topic_arns: tuple[str, ...] = _setting(
+        [], _TOPICS, "topics that may send alarms to the intake queue", of_stack=True
+    )
+    batch_size: int = _setting(100, _whole(1, 10_000), "most messages in one invocation", of_stack=True)
+    batch_window: timedelta = _setting("5s", _duration("0s", "300s"), "longest wait for a batch to fill", of_stack=True)  # noqa: RUF009
+    max_concurrency: int = _setting(
+        5, _whole(2, 1_000), "most invocations that read the queue at the same time", of_stack=True
+    )
+    notification_emails: tuple[str, ...] = _setting(
+        [], _EMAILS, "e-mail addresses subscribed to the failure topic", of_stack=True
+    )
     notify_rebooted: bool = _setting(False, _FLAG, "whether successful reboots are notified too")
-    cluster_tag: ClusterTag | None = _setting(None, _TAG, "a tag that IAM requires of each cluster")  # noqa: RUF009
-    log_retention_days: int = _setting(90, _one_of(LOG_RETENTION_DAYS), "how long the function's logs are kept")
+    cluster_tag: ClusterTag | None = _setting(None, _TAG, "a tag that IAM requires of each cluster", of_stack=True)  # noqa: RUF009
+    log_retention_days: int = _setting(
+        90, _one_of(LOG_RETENTION_DAYS), "how long the function's logs are kept", of_stack=True
+    )
     mode: str = _setting("active", _word(*MODES), "the mode if the mode parameter does not exist")
     cooldown: timedelta = _setting("30m", _UP_TO_A_DAY, "the least time between two reboots of a node")  # noqa: RUF009
     max_reboots_per_node: int = _setting(2, _whole(1, 100), "most reboots of a node in max_reboots_window")
@@ -220,10 +233,13 @@ class Settings:
     )
     verify_after: timedelta = _setting("15m", _UP_TO_A_DAY, "how long after a reboot it is first verified")  # noqa: RUF009
     verify_timeout: timedelta = _setting("45m", _UP_TO_A_DAY, "when a rebooted node counts as not recovered")  # noqa: RUF009
+    automatic_grace: timedelta = _setting(  # noqa: RUF009
+        "5m", _duration("0s", "24h"), "how long an alarm alone waits for HyperPod to announce its repair, if Automatic"
+    )
     repair_timeout: timedelta = _setting("90m", _UP_TO_A_DAY, "when HyperPod's own repair counts as not recovered")  # noqa: RUF009
     retry_attempts: int = _setting(0, _whole(0, 9), "retries of a reboot that failed with a retryable code")
     retry_delay: timedelta = _setting("2m", _duration("1s", "15m"), "wait before the first retry; each further doubles")  # noqa: RUF009
-    full_sdk: bool = _setting(False, _FLAG, "whether the asset ships the whole SDK, as pip installs it")
+    full_sdk: bool = _setting(False, _FLAG, "whether the asset ships the whole SDK, as pip installs it", of_stack=True)
 
     def __post_init__(self) -> None:
         if self.batch_size > 10 and self.batch_window < timedelta(seconds=1):  # noqa: PLR2004  # Lambda's own limit
@@ -263,7 +279,21 @@ class Settings:
         return {each.name: each.metadata["kind"].write(getattr(self, each.name)) for each in fields(self)}
 
     def to_env(self) -> dict[str, str]:
-        return {ENVIRONMENT_VARIABLE: json.dumps(self.to_context(), separators=(",", ":"))}
+        """Write the function's own settings that differ from their defaults.
+
+        Raises SettingsError beyond MOST_ENVIRONMENT bytes.
+        """
+        kept = [
+            each for each in fields(self) if not each.metadata["of_stack"] and getattr(self, each.name) != each.default
+        ]
+        written = {each.name: each.metadata["kind"].write(getattr(self, each.name)) for each in kept}
+        text = json.dumps(written, separators=(",", ":"))
+        if (size := len(text.encode())) > MOST_ENVIRONMENT:
+            longest = max(written, key=lambda name: len(json.dumps(written[name])))
+            raise SettingsError(
+                longest, f"is too long: the function's settings take {size} bytes, of at most {MOST_ENVIRONMENT}"
+            )
+        return {ENVIRONMENT_VARIABLE: text}
 
     def allows(self, cluster: str) -> bool:
         return any(matches(pattern, cluster) for pattern in self.clusters)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -29,12 +30,12 @@ def _run(directory: Path, context: dict[str, object]) -> subprocess.CompletedPro
 def test_synth_prints_nothing_and_takes_overrides_from_the_command_line(tmp_path: Path) -> None:
     """It needs no account, region or credentials."""
     function_asset()
-    ran = _run(tmp_path, {"remediation.batch_size": "50", "remediation.clusters": "a,b*"})
+    ran = _run(tmp_path, {"remediation.cooldown": "20m", "remediation.clusters": "a,b*"})
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
     template = json.loads((tmp_path / "HyperPodNodeRemediation.template.json").read_text())
     (function,) = [each for each in template["Resources"].values() if each["Type"] == "AWS::Lambda::Function"]
     settings = Settings.from_env(function["Properties"]["Environment"]["Variables"])
-    assert settings == Settings(batch_size=50, clusters=("a", "b*"))
+    assert settings == Settings(cooldown=timedelta(minutes=20), clusters=("a", "b*"))
 
 
 def test_synth_with_full_sdk_ships_the_full_asset(tmp_path: Path) -> None:

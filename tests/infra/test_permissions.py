@@ -10,6 +10,7 @@ MODE = f"arn:<AWS::Partition>:ssm:{HERE}:parameter/hyperpod-node-remediation/Hyp
 CLUSTER_CALLS = [
     "sagemaker:BatchRebootClusterNodes",
     "sagemaker:DescribeCluster",
+    "sagemaker:DescribeClusterEvent",
     "sagemaker:DescribeClusterNode",
     "sagemaker:ListClusterNodes",
 ]

@@ -6,7 +6,7 @@ import pytest
 
 from tests.infra.template import TOPIC, Template
 
-RULES = ["<RulesNodeHealth.Arn>", "<RulesUnhealthyInstance.Arn>", "<RulesAlarms.Arn>"]
+RULES = ["<RulesNodeHealth.Arn>", "<RulesInstanceEvents.Arn>", "<RulesAlarms.Arn>"]
 QUEUES = ("QueuesIntake", "QueuesDeadLetters")
 
 

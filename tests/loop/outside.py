@@ -128,6 +128,7 @@ class SageMaker:
     calls: list[tuple[datetime, str, tuple[str, ...]]] = field(default_factory=list)
     asked: dict[str, int] = field(default_factory=dict)
     strangers: list[dict[str, str]] = field(default_factory=list)
+    failure_messages: dict[str, str] = field(default_factory=dict)
 
     def slot(self, cluster: str, id_: str) -> Slot | None:
         """Return the slot that has this ID now."""
@@ -160,6 +161,13 @@ class SageMaker:
             "InstanceGroups": [{"InstanceGroupName": "workers", "CurrentCount": cluster.nodes}, *controllers],
             "Orchestrator": {"Eks": {"ClusterArn": f"arn:aws:eks:{REGION}:{ACCOUNT}:cluster/{cluster.eks}"}},
         }
+
+    def describe_cluster_event(self, *, ClusterName: str, EventId: str) -> dict[str, Any]:  # noqa: N803
+        self._ask("describe_cluster_event")
+        if ClusterName not in self.clusters or EventId not in self.failure_messages:
+            raise error("ResourceNotFound", 400, f"no event {EventId}")
+        instance = {"FailureMessage": self.failure_messages[EventId]}
+        return {"EventDetails": {"EventDetails": {"EventMetadata": {"Instance": instance}}}}
 
     def list_clusters(self, **_: Any) -> dict[str, Any]:
         self._ask("list_clusters")

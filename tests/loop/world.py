@@ -264,11 +264,20 @@ class World:
         self._note(event, slot, "hyperpod", healthy=status == "Healthy", at=at)
         return self.post(event, **how)
 
-    def cluster_event(self, slot: Slot, words: str = "is unhealthy.", *, logical: bool = False, **how: Any) -> str:
+    def cluster_event(
+        self,
+        slot: Slot,
+        words: str = "is unhealthy.",
+        *,
+        logical: bool = False,
+        event_id: str | None = None,
+        **how: Any,
+    ) -> str:
         """Report a node in words, as HyperPod does on clusters with node provisioning mode Continuous."""
         node = {"EventMetadata": {"Instance": {"NodeLogicalId": slot.logical}}} if logical else {}
         details: dict[str, Any] = {
             "ClusterName": slot.cluster,
+            "EventId": event_id,
             "ResourceType": "Instance",
             "Description": f"Instance {slot.instance} {words}",
             "EventTime": self.now.isoformat(timespec="milliseconds"),
@@ -279,6 +288,24 @@ class World:
         event = self._event("aws.sagemaker", "SageMaker HyperPod Cluster Event", {"EventDetails": details})
         self._note(event, slot, "hyperpod", healthy=False)
         return self.post(event, **how)
+
+    def reboot_event(self, slot: Slot, words: str, **how: Any) -> str:
+        """Tell how a reboot goes, as HyperPod does on clusters with node provisioning mode Continuous."""
+        details = {
+            "ClusterName": slot.cluster,
+            "InstanceId": slot.instance,
+            "ResourceType": "Instance",
+            "Description": words,
+            "EventTime": self.now.isoformat(timespec="milliseconds"),
+        }
+        event = self._event("aws.sagemaker", "SageMaker HyperPod Cluster Event", {"EventDetails": details})
+        return self.post(event, **how)
+
+    def alert(self, slot: Slot, status: str = "firing", *, name: str = "hyperpod-reboot-xid", **how: Any) -> str:
+        """Let Alertmanager say that an alert about a node fires, or is resolved."""
+        labels = {"alertname": name, "node": f"hyperpod-{slot.instance}", "HyperPodClusterName": slot.cluster}
+        alert = {"status": status, "labels": labels, "annotations": {"summary": "Xid 79"}, "fingerprint": "f1"}
+        return self.post({"receiver": "default", "status": status, "alerts": [alert]}, **how)
 
     def alarm(
         self,

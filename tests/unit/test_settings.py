@@ -82,6 +82,7 @@ def test_no_context_gives_the_documented_defaults() -> None:
         "protected_instance_groups": ["*controller*", "*head*", "*login*"],
         "verify_after": "15m",
         "verify_timeout": "45m",
+        "automatic_grace": "5m",
         "repair_timeout": "90m",
         "retry_attempts": 0,
         "retry_delay": "2m",
@@ -91,9 +92,41 @@ def test_no_context_gives_the_documented_defaults() -> None:
 
 @given(contexts)
 def test_settings_survive_the_environment_exactly(context: dict[str, object]) -> None:
-    """The function reads what the stack writes."""
+    """The function reads what the stack writes: those that it needs, where they are not the default."""
     settings = Settings.from_context(context)
-    assert Settings.from_env(settings.to_env()) == settings
+    read, default = Settings.from_env(settings.to_env()), Settings()
+    of_stack = {each.name for each in fields(Settings) if each.metadata["of_stack"]}
+    for each in fields(Settings):
+        source = default if each.name in of_stack else settings
+        assert getattr(read, each.name) == getattr(source, each.name)
+    written = json.loads(settings.to_env()["REMEDIATION_SETTINGS"])
+    changed = {each.name for each in fields(Settings) if getattr(settings, each.name) != getattr(default, each.name)}
+    assert written.keys() == changed - of_stack
+
+
+def test_settings_that_the_function_does_not_need_stay_out_of_its_environment() -> None:
+    """No mail address is in a place that anyone with lambda:GetFunctionConfiguration can read."""
+    of_stack = [each.name for each in fields(Settings) if each.metadata["of_stack"]]
+    assert of_stack == [
+        "alarm_topic_arns",
+        "batch_size",
+        "batch_window",
+        "max_concurrency",
+        "notification_emails",
+        "cluster_tag",
+        "log_retention_days",
+        "full_sdk",
+    ]
+
+
+def test_settings_that_are_too_long_for_lambda_are_refused_at_synth() -> None:
+    """Lambda's limit of 4 KB would fail the deploy, after minutes."""
+    names = [f"team-{number:02}-{'x' * 50}" for number in range(80)]
+    settings = Settings.from_context({"clusters": names, "protected_instance_groups": ["a"]})
+    with pytest.raises(SettingsError) as raised:
+        settings.to_env()
+    assert str(raised.value).startswith("remediation.clusters: is too long: the function's settings take ")
+    assert Settings.from_context({"clusters": names[:40]}).to_env()
 
 
 @given(contexts)

@@ -12,6 +12,7 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "sagemaker": (
         "BatchRebootClusterNodes",
         "DescribeCluster",
+        "DescribeClusterEvent",
         "DescribeClusterNode",
         "ListClusterNodes",
         "ListClusters",

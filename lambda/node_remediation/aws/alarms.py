@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from node_remediation.aws import errors
 from node_remediation.aws.errors import Cache, CallError, LookupFailedError, MayCall
-from node_remediation.events.alarm import find_in_contributor, series_of
+from node_remediation.events.alarm import series_of
+from node_remediation.events.fields import find_nodes
 from node_remediation.model import Alarm, AlarmState
 from node_remediation.policy.record import Missing
 
@@ -146,8 +147,7 @@ def _state_of_series(
     for contributor in found:
         attributes = contributor.get("ContributorAttributes") or {}
         if alarm.series is None:
-            node = find_in_contributor(attributes)
-            contributes = node is not None and node.id in nodes
+            contributes = any(node.id in nodes for node in find_nodes(attributes))
         else:
             contributes = series_of(attributes) == alarm.series
         if contributes:

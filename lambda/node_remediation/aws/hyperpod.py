@@ -25,6 +25,8 @@ PAGE = 100
 # DescribeCluster's answers to a name that is no HyperPod cluster's: no such cluster, it does not fit the pattern, or
 # IAM allows tagged clusters only.
 _NOT_HYPERPOD = frozenset({"ResourceNotFound", "ValidationException", "AccessDeniedException"})
+# DescribeClusterNode's answers to a node that the cluster does not have.
+_NO_NODE = frozenset({"ResourceNotFound", "ValidationException"})
 # To reboot one of these Slurm nodes interrupts the whole cluster.
 _PROTECTED_TYPES = frozenset({"Controller", "Login"})
 # A reboot call that was throttled or not sent: tries, and the wait before the second, which doubles.
@@ -53,6 +55,9 @@ class HyperPod(Protocol):
 
     def nodes(self, cluster: str, *, may_call: MayCall) -> list[NodeFacts]:
         """Return all nodes of a cluster as they are now. Raises LookupFailedError."""
+
+    def failure_message(self, cluster: str, event_id: str) -> str | None:
+        """Return the FailureMessage of an instance's cluster event; None if it has none or cannot be had."""
 
     def logical_id(self, cluster: str, instance_id: str) -> str | None:
         """Return the logical ID that an answer gave for an instance before: it never has another."""
@@ -150,18 +155,40 @@ class SageMakerHyperPod:
         try:
             answer = errors.ask(self._client.describe_cluster_node, "NodeDetails", ClusterName=cluster, **id_)
         except LookupFailedError as error:
-            code = error.error.code
-            if code == "ResourceNotFound" or (code == "ValidationException" and not node.well_formed):
-                return GONE
-            raise
+            if error.error.code not in _NO_NODE:
+                raise
+            return self._listed(cluster, node) if node.well_formed else GONE
         facts = self._node_facts(cluster, answer["NodeDetails"])
         return GONE if facts.status == GONE.status else facts
+
+    def _listed(self, cluster: str, node: Node) -> NodeFacts:
+        """Return a node that cannot be described, as the cluster's list has it.
+
+        Which error says that a node is gone is not documented: the list, which has all nodes, decides.
+        """
+        try:
+            listed = self.nodes(cluster, may_call=lambda: True)
+        except LookupFailedError as error:
+            if error.error.code != "ResourceNotFound":
+                raise
+            return GONE  # so is its cluster
+        return next((each for each in listed if node.id in (each.instance_id, each.logical_id)), GONE)
 
     def nodes(self, cluster: str, *, may_call: MayCall) -> list[NodeFacts]:
         question = {"ClusterName": cluster, "IncludeNodeLogicalIds": True}
         pages = self._pages(self._client.list_cluster_nodes, "ClusterNodeSummaries", may_call, **question)
         found = [self._node_facts(cluster, each) for each in pages]
         return [facts for facts in found if facts.status != GONE.status]
+
+    def failure_message(self, cluster: str, event_id: str) -> str | None:
+        try:
+            answer = errors.ask(
+                self._client.describe_cluster_event, "EventDetails", ClusterName=cluster, EventId=event_id
+            )
+        except LookupFailedError:
+            return None  # it is for people to read, and nothing waits for it
+        metadata = (answer["EventDetails"].get("EventDetails") or {}).get("EventMetadata") or {}
+        return (metadata.get("Instance") or {}).get("FailureMessage")
 
     def _node_facts(self, cluster: str, details: Mapping[str, Any]) -> NodeFacts:
         facts = _node_facts(details)

@@ -1,6 +1,7 @@
 """Reads what can arrive on the intake queue: one pure parser per kind of event, told apart here.
 
-EventBridge envelopes by source and detail-type, alarm actions by their fields; SNS envelopes are unwrapped first.
+EventBridge envelopes by source and detail-type, alarm actions and alerts by their fields; SNS envelopes are unwrapped
+first.
 Unknown extra fields are allowed everywhere.
 """
 
@@ -10,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from node_remediation import codes
-from node_remediation.events import alarm, health, own
+from node_remediation.events import alarm, alert, health, own
 from node_remediation.events.fields import (
     Envelope,
     Home,
@@ -77,6 +78,8 @@ def _read_event(event: dict[str, Any], envelope_id: str, sent: datetime) -> Sequ
         return alarm.read_lambda_action(event, sent)
     if "AlarmName" in event and "NewStateValue" in event:
         return alarm.read_sns_action(event, envelope_id, sent)
+    if alert.is_alertmanager(event):
+        return alert.read_alerts(event, envelope_id, sent)
     source, detail_type = text(event, "source"), text(event, "detail-type")
     if not source or not detail_type:
         raise UnreadableEventError("the body is no event: it has neither source and detail-type, nor an alarm's fields")

@@ -18,7 +18,7 @@ from node_remediation.events.fields import (
     Envelope,
     UnreadableEventError,
     find_cluster,
-    find_node,
+    find_nodes,
     is_arn,
     mapping,
     read_time,
@@ -176,8 +176,8 @@ def refusal_text(alarm: str, code: str) -> str:
     """Say in one line why an alarm cannot be acted on."""
     if code == codes.AMBIGUOUS_NODES:
         return bounded(f"alarm {alarm} names more than one node or cluster over its metrics; it must name exactly one")
-    dimensions = "InstanceId, NodeId, NodeName or NodeLogicalId"
-    return bounded(f"alarm {alarm} names no node: no metric of it has a dimension {dimensions}")
+    dimensions = "a dimension InstanceId, NodeId, NodeName or NodeLogicalId, or a label with an instance ID"
+    return bounded(f"alarm {alarm} names no node: no metric of it has {dimensions}")
 
 
 def _no_report(change: _Change, outcome: Outcome, reason: str, code: str | None = None) -> NoReport:
@@ -186,7 +186,7 @@ def _no_report(change: _Change, outcome: Outcome, reason: str, code: str | None 
 
 def find_in_series(series: Series) -> tuple[Node, ClusterName] | str:
     """Find the one node that an alarm's metrics name, and its cluster; else return the code that says why not."""
-    nodes = {node for dimensions in series.dimensions if (node := find_node(dimensions))}
+    nodes = {node for dimensions in series.dimensions for node in find_nodes(dimensions)}
     clusters = {cluster for dimensions in series.dimensions if (cluster := find_cluster(dimensions)).name}
     if not nodes:
         return codes.NODE_NOT_RESOLVED
@@ -195,11 +195,6 @@ def find_in_series(series: Series) -> tuple[Node, ClusterName] | str:
     if len(nodes) > 1 or len(clusters) > 1:
         return codes.AMBIGUOUS_NODES
     return nodes.pop(), clusters.pop() if clusters else ClusterName()
-
-
-def find_in_contributor(attributes: Mapping[str, Any]) -> Node | None:
-    """Find the node that one series of an alarm is about (DescribeAlarmContributors' ContributorAttributes)."""
-    return find_node(attributes)
 
 
 def read_described(alarm: Mapping[str, Any]) -> Series:

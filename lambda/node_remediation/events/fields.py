@@ -19,7 +19,9 @@ _LONGEST_PROBLEM = 300
 _NODE_KEYS = (("InstanceId", "instance_id"), ("NodeId", "node_id"), ("NodeName", "node_name"))
 _LOGICAL_KEYS = ("NodeLogicalId", "node_logical_id")
 _HYPERPOD_CLUSTER_KEYS = ("HyperPodClusterName", "hyperpod_cluster_name", "hyper_pod_cluster_name")
-_CLUSTER_KEYS = ("ClusterName", "cluster_name")
+_CLUSTER_KEYS = ("ClusterName", "cluster_name", "k8s.cluster.name", "@resource.k8s.cluster.name")
+# Labels of Prometheus and attributes of OpenTelemetry (semantic conventions: host.id, k8s.node.name).
+_NODE_LABELS = ("instance", "node", "Hostname", "host.id", "k8s.node.name")
 # An EKS node's name is this and the instance ID.
 _EKS_NODE_PREFIX = "hyperpod-"
 
@@ -156,6 +158,21 @@ def find_node(fields: Mapping[str, Any]) -> Node | None:
     if logical:
         return Node(IdKind.LOGICAL_ID, logical)
     return next((Node(IdKind.NODE_ID, name) for name in present if name), None)
+
+
+def find_nodes(fields: Mapping[str, Any]) -> set[Node]:
+    """Find the nodes that a metric's dimensions or labels name.
+
+    A label counts only where it holds an instance ID or an EKS node's name, and only where no dimension names an
+    instance.
+    """
+    node = find_node(fields)
+    if node and node.well_formed:
+        return {node}
+    labels = (text(fields, f"{prefix}{label}") for label in _NODE_LABELS for prefix in ("", "@resource."))
+    hosts = {label.partition(":")[0].removeprefix(_EKS_NODE_PREFIX) for label in labels if label}
+    instances = {Node(IdKind.NODE_ID, host) for host in hosts if INSTANCE_ID.fullmatch(host)}
+    return instances or ({node} if node else set())
 
 
 def is_arn(name: str | None) -> bool:

@@ -9,9 +9,17 @@ from typing import Any
 
 from node_remediation import codes
 from node_remediation.events.fields import Envelope, find_cluster, find_node, is_arn, mapping, text, whole_text
-from node_remediation.model import Node, NoReport, Outcome, Report, Trigger, bounded
+from node_remediation.model import Node, NoReport, Outcome, Progress, Report, Trigger, bounded
 
+# Not in the catalogue ("HyperPod cluster events reference", SageMaker developer guide), but seen.
 _UNHEALTHY_INSTANCE = re.compile(r"\bis unhealthy\b", re.IGNORECASE)
+# As the catalogue words them, under "Instance reboot" and "Instance operation (generic)".
+_REBOOTS = (
+    (re.compile(r"Reboot of EC2 Instance .* is currently in progress", re.IGNORECASE), Progress.IN_PROGRESS),
+    (re.compile(r"Failed to submit reboot request for EC2 Instance ", re.IGNORECASE), Progress.FAILED),
+    (re.compile(r"Instance reboot .* completed successfully", re.IGNORECASE), Progress.COMPLETED),
+    (re.compile(r"Instance reboot .* failed", re.IGNORECASE), Progress.FAILED),
+)
 _REPAIR_ACTION = re.compile(r"Repair action:\s*([A-Za-z]+)", re.IGNORECASE)
 
 
@@ -39,17 +47,28 @@ def read_node_health(envelope: Envelope) -> list[Report | NoReport]:
 
 
 def read_cluster_event(envelope: Envelope) -> list[Report | NoReport]:
-    """Read a `SageMaker HyperPod Cluster Event`: an Instance event whose Description says that it is unhealthy."""
+    """Read a `SageMaker HyperPod Cluster Event` about an instance.
+
+    Its Description says that the instance is unhealthy, or what becomes of its reboot.
+    """
     event = mapping(envelope.object_detail(), "EventDetails")
     description = whole_text(event, "Description") or ""
-    trigger = envelope.trigger(description, event.get("EventTime"))
-    if text(event, "ResourceType") != "Instance" or not _UNHEALTHY_INSTANCE.search(description):
-        reason = "no unhealthy instance's event"
-        return [NoReport(trigger, Outcome.IGNORED, reason, cluster=find_cluster(event).name)]
+    unhealthy = _UNHEALTHY_INSTANCE.search(description) is not None
+    progress = next((progress for words, progress in _REBOOTS if words.match(description)), None)
     instance = mapping(mapping(mapping(event, "EventDetails"), "EventMetadata"), "Instance")
-    action = _REPAIR_ACTION.search(description)
+    failure = text(instance, "FailureMessage")
+    trigger = envelope.trigger(f"{description} ({failure})" if failure else description, event.get("EventTime"))
     node = find_node(event) or find_node(instance)
-    return [_report(envelope, trigger, event, node, repair_action=bounded(action[1]) if action else None)]
+    if text(event, "ResourceType") != "Instance" or not (unhealthy or (progress and node)):
+        reason = "the event is neither about an unhealthy instance nor about a reboot"
+        return [NoReport(trigger, Outcome.IGNORED, reason, cluster=find_cluster(event).name)]
+    action = _REPAIR_ACTION.search(description)
+    said = {
+        "repair_action": bounded(action[1]) if action and unhealthy else None,
+        "progress": None if unhealthy else progress,
+        "cluster_event": None if failure else text(event, "EventId"),
+    }
+    return [_report(envelope, trigger, event, node, **said)]
 
 
 def _report(

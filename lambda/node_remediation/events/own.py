@@ -93,7 +93,10 @@ def _attempt(number: object) -> int:
 
 def _alarm(fields: Mapping[str, Any]) -> Alarm | None:
     name = text(fields, "Name")
-    return Alarm(name, text(fields, "Arn"), by_series=fields.get("BySeries") is True) if name else None
+    if name is None:
+        return None
+    fingerprint, by_series = text(fields, "Fingerprint"), fields.get("BySeries") is True
+    return Alarm(name, text(fields, "Arn"), None, by_series, fingerprint, alertmanager=fingerprint is not None)
 
 
 def _first_trigger(envelope: Envelope, first: Mapping[str, Any]) -> Trigger:
@@ -121,7 +124,7 @@ def letter_event(entry: Entry, *, now: datetime, home: Home) -> dict[str, Any]:
         "Retryable": codes.is_retryable(entry.code or ""),
         "Attempt": entry.attempt,
         "RepairAction": entry.repair_action,
-        "Alarm": alarm and _known({"Name": alarm.name, "Arn": alarm.arn, "BySeries": alarm.by_series}),
+        "Alarm": alarm and _alarm_fields(alarm),
         "Trigger": {
             "Source": trigger.source,
             "DetailType": trigger.detail_type,
@@ -141,6 +144,11 @@ def letter_event(entry: Entry, *, now: datetime, home: Home) -> dict[str, Any]:
         "resources": [],
         "detail": _known(detail),
     }
+
+
+def _alarm_fields(alarm: Alarm) -> dict[str, Any]:
+    fingerprint = alarm.series if alarm.alertmanager else None
+    return _known({"Name": alarm.name, "Arn": alarm.arn, "BySeries": alarm.by_series, "Fingerprint": fingerprint})
 
 
 def _known(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The guards: each says no, with code, numbers and reason, or lets a reboot pass. Pure.
 
-A report is judged in this order: muted, mode paused, cluster allowed, withdrawn since, stale, HyperPod repairing,
-replacement advised, protected, cooldown, attempts, budget, observe. Muted, withdrawn and stale concern one report or
-complaint; the others, in GUARDS, concern the node and are judged once.
+A report is judged in this order: muted, mode paused, cluster allowed, withdrawn since, stale, HyperPod repairing or
+perhaps about to, replacement advised, protected, cooldown, attempts, budget, observe. Muted, withdrawn and stale
+concern one report or complaint; the others, in GUARDS, concern the node and are judged once.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from math import ceil
 from typing import NamedTuple
 
 from node_remediation import codes
-from node_remediation.model import INSTANCE_ID, Case, ClusterFacts, IdKind, Node, NodeFacts, Outcome
+from node_remediation.model import HYPERPOD, INSTANCE_ID, REQUEST, Case, ClusterFacts, IdKind, Node, NodeFacts, Outcome
 from node_remediation.policy.draft import Scene
 from node_remediation.policy.record import GONE, MOST_ENTRIES, Budget, Complaint, Missing, NodeRecord
 from node_remediation.settings import Settings, in_words
@@ -169,6 +169,23 @@ def _repairing(matter: Matter) -> Verdict | None:
     return refused(codes.UNDER_REPAIR, reason) if matter.on_demand else Repairing(repair.made_at, reason)
 
 
+def _awaiting_hyperpod(matter: Matter) -> Verdict | None:
+    """Wait for HyperPod to announce its own repair, where alarms alone complain: they name no RepairAction."""
+    until = grace_ends(matter)
+    if until is None or until <= matter.now:
+        return None
+    reason = "only alarms complain, and NodeRecovery is Automatic: HyperPod may be about to repair the node itself"
+    return Wait(until, reason)
+
+
+def grace_ends(matter: Matter) -> datetime | None:
+    """Return when automatic_grace is over for a node about which only alarms complain; None for any other."""
+    incident, sources = matter.record.incident, [each.source for each in matter.complaints]
+    if incident is None or matter.on_demand or not matter.cluster.automatic or {HYPERPOD, REQUEST} & {*sources}:
+        return None
+    return incident.opened_at + matter.settings.automatic_grace
+
+
 def repair_reason(repair: Complaint) -> str:
     return f"HyperPod repairs the node itself: RepairAction {repair.repair_action}, NodeRecovery Automatic"
 
@@ -298,6 +315,7 @@ GUARDS: tuple[Guard, ...] = (
     _allowed,
     _facts_known,
     _repairing,
+    _awaiting_hyperpod,
     _replacement_advised,
     _protected,
     _names_known,

@@ -11,7 +11,7 @@ from node_remediation.policy.guards import announced_repair
 from node_remediation.policy.judging import judge_incident, rebooted
 from node_remediation.policy.looking import look
 from node_remediation.policy.record import GONE, Book, Complaint, Incident, NodeRecord, Sign, State
-from node_remediation.policy.reports import ask, complaint_of, hear, withdraw
+from node_remediation.policy.reports import ask, complaint_of, follow, hear, withdraw
 from node_remediation.settings import Settings
 
 # The keys of one node: the one that it is known by, then others that it was known by before.
@@ -48,7 +48,7 @@ def _end_joined(draft: Draft, incidents: Iterable[Incident | None]) -> None:
 
 
 def _age(book: Book, group: Group, cases: Mapping[NodeKey, Sequence[Case]]) -> datetime:
-    times = [case.report.trigger.time for case in cases.get(group[0], ()) if not case.report.healthy]
+    times = [case.report.trigger.time for case in cases.get(group[0], ()) if case.report.complains]
     times += [record.incident.opened_at for key in group if (record := book.node(key)).incident]
     return min(times, default=datetime.max.replace(tzinfo=UTC))
 
@@ -134,7 +134,10 @@ def _handle(draft: Draft, cases: Sequence[Case]) -> None:
     lapse(draft)
     events = [case for case in cases if not case.report.on_demand]
     for case in sorted(events, key=lambda case: (case.report.trigger.time, case.report.healthy)):
-        withdraw(draft, case) if case.report.healthy else hear(draft, case)
+        if case.report.progress:
+            follow(draft, case)
+        else:
+            withdraw(draft, case) if case.report.healthy else hear(draft, case)
     for case in cases:
         if case.report.on_demand:
             ask(draft, case)
@@ -145,7 +148,7 @@ def _learn(draft: Draft, cases: Sequence[Case]) -> None:
     """Keep the ID that the node was first reported by, and its logical ID where SageMaker told it."""
     record, scene = draft.record, draft.scene
     facts, logical = scene.facts.nodes.get(record.key.id), scene.facts.logical_ids.get(record.key.id)
-    node = record.node or next((case.report.node for case in cases), None)
+    node = record.node or next((case.report.node for case in cases if not case.report.progress), None)
     if isinstance(facts, NodeFacts) and facts != GONE:
         logical = facts.logical_id or logical
     draft.record = replace(record, node=node, logical_id=logical or record.logical_id)
@@ -198,7 +201,7 @@ def needs_of(record: NodeRecord, cases: Sequence[Case], settings: Settings, now:
     A decision that needs more after all, because the record changed meanwhile, waits for it.
     """
     incident = record.incident
-    unhealthy = [case for case in cases if not case.report.healthy and not case.failure]
+    unhealthy = [case for case in cases if case.report.complains and not case.failure]
     complaints = [complaint_of(case) for case in unhealthy]
     on_demand = any(case.report.on_demand for case in unhealthy)
     if incident is None or (incident.state is State.CLAIMED and not has_lapsed(incident, now)):
@@ -223,4 +226,4 @@ def needs_of(record: NodeRecord, cases: Sequence[Case], settings: Settings, now:
 
 
 def _alarms_of(complaints: Sequence[Complaint]) -> dict[str, Alarm]:
-    return {each.source: each.alarm for each in complaints if each.alarm}
+    return {each.source: each.alarm for each in complaints if each.alarm and not each.alarm.alertmanager}

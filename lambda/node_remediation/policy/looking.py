@@ -103,7 +103,7 @@ def _of_complaint(complaint: Complaint, verdict: str, alarms: Mapping[str, Alarm
 
 def _who(complaint: Complaint) -> str:
     if complaint.alarm:
-        return f"alarm {complaint.alarm.name}"
+        return f"{'alert' if complaint.alarm.alertmanager else 'alarm'} {complaint.alarm.name}"
     return "the person who asked" if complaint.source == REQUEST else "HyperPod"
 
 

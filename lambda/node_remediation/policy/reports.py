@@ -1,10 +1,9 @@
 """The effect of a report on a node's record: it withdraws, joins, opens an incident, or is answered at once. Pure."""
 
 from dataclasses import replace
-from datetime import datetime
 
 from node_remediation import codes
-from node_remediation.model import Case, IdKind, Outcome
+from node_remediation.model import Case, ClusterFacts, IdKind, Outcome, Progress
 from node_remediation.policy.draft import Draft, is_waiting_state
 from node_remediation.policy.guards import (
     OUTBOX_FULL,
@@ -13,6 +12,7 @@ from node_remediation.policy.guards import (
     Repairing,
     Wait,
     at,
+    grace_ends,
     judge,
     not_allowed,
     stale,
@@ -40,6 +40,25 @@ def withdraw(draft: Draft, case: Case) -> None:
             end_cleared(draft, f"withdrawn by its source at {at(report.trigger.time)}")
     said_by = f"alarm {report.alarm.name} is OK" if report.alarm else "HyperPod reports the node healthy"
     draft.answer(case, Outcome.CLEARED, said_by)
+
+
+def follow(draft: Draft, case: Case) -> None:
+    """Take in what HyperPod says about a reboot: a failed one ends the incident at once, the rest is noted."""
+    incident, report, said = draft.record.incident, case.report, case.report.trigger.reason
+    if incident and incident.state is State.CLAIMED:
+        return draft.hand_back(case, "RebootUnderWay", "the answer to the node's reboot call is not recorded yet")
+    if incident is None or incident.state is not State.REBOOTED or report.trigger.time <= incident.since:
+        return draft.answer(case, Outcome.IGNORED, f"not about a reboot that is waited for: {said}")
+    if report.progress is not Progress.FAILED:
+        draft.record = draft.record.noted(draft.now, f"HyperPod: {said}"[:500])
+        return draft.answer(case, Outcome.IGNORED, f"noted in the incident's history: {said}")
+    if draft.record.full:
+        return draft.hand_back(case, OUTBOX_FULL.code, OUTBOX_FULL.message)
+    reason = f"HyperPod says that the reboot at {at(incident.since)} failed: {said}"
+    draft.say(Outcome.NOT_RECOVERED, reason, code=codes.NOT_RECOVERED, letter=True, topic=True)
+    draft.end(Outcome.NOT_RECOVERED, reason, code=codes.NOT_RECOVERED)
+    draft.answer_speaker(Outcome.DUPLICATE, "the node's incident ended: not recovered")
+    return draft.answer(case, Outcome.DUPLICATE, "the node's incident ended: not recovered")
 
 
 def hear(draft: Draft, case: Case) -> None:
@@ -142,15 +161,22 @@ def _join(draft: Draft, case: Case) -> None:
     draft.keep(incident)
     if draft.speaker:
         draft.answer(case, Outcome.DUPLICATE, "an earlier report of the same batch speaks for the node")
-    elif incident.state is not State.CLAIMED and (repair or _waits_for_mutes(before, draft.now)):
+    elif incident.state is not State.CLAIMED and (repair or _ends_wait(draft, before, complaint)):
         draft.speaker = case
     else:
         draft.look = draft.look or (incident.state is State.REBOOTED and cooled_down(draft))
         draft.answer(case, Outcome.DUPLICATE, f"joined the node's incident, which is {incident.state.value}")
 
 
-def _waits_for_mutes(incident: Incident, now: datetime) -> bool:
-    return incident.state is State.OPEN and all(is_muted(each, now) for each in incident.standing)
+def _ends_wait(draft: Draft, incident: Incident, complaint: Complaint) -> bool:
+    """Tell whether a further complaint ends an open incident's wait: for mutes to end, or for HyperPod to speak."""
+    if incident.state is not State.OPEN:
+        return False
+    if all(is_muted(each, draft.now) for each in incident.standing):
+        return True
+    if complaint.alarm or not isinstance(draft.scene.facts.cluster, ClusterFacts):
+        return False
+    return grace_ends(Matter(draft.record, incident.standing, draft.budget, draft.scene)) == incident.due
 
 
 def _refuse_report(draft: Draft, case: Case, no: No) -> None:

@@ -390,11 +390,73 @@ def test_node_has_its_status_unless_it_is_not_found(account: AccountOf, status: 
         (LOGICAL, error("ResourceNotFound", "no node")),
         (Node(IdKind.NODE_ID, "rack 7"), error("ValidationException", "pattern")),
         (Node(IdKind.LOGICAL_ID, "a_b"), error("ValidationException", "pattern")),
+        (INSTANCE, error("ValidationException", "no such node")),
+        (LOGICAL, error("ValidationException", "only for Continuous clusters")),
     ],
 )
-def test_node_that_the_cluster_cannot_have_is_gone(account: AccountOf, node: Node, no: Reply) -> None:
-    """DescribeClusterNode's documented error, or an ID that no node has."""
-    assert account(nodes=lambda _: no).node(node) == GONE
+def test_node_that_cannot_be_described_and_is_not_listed_is_gone(account: AccountOf, node: Node, no: Reply) -> None:
+    """Which error says so is not documented; the list, which has all nodes, decides. An odd ID is in no list."""
+    other = {"InstanceId": "i-2", "NodeLogicalId": "l-2"}
+    lists: list[Body] = []
+
+    def nodes(body: Body) -> Reply:
+        if "IncludeNodeLogicalIds" not in body:
+            return no
+        lists.append(body)
+        return 200, {"ClusterNodeSummaries": [other]}
+
+    assert account(nodes=nodes).node(node) == GONE
+    assert len(lists) == node.well_formed
+
+
+@pytest.mark.parametrize("code", ["ResourceNotFound", "ValidationException"])
+@pytest.mark.parametrize("node", [INSTANCE, LOGICAL])
+def test_node_that_cannot_be_described_but_is_listed_is_there(account: AccountOf, node: Node, code: str) -> None:
+    """DescribeClusterNode may lag behind a node that has just started."""
+    listed = details(InstanceId=INSTANCE.id, NodeLogicalId=LOGICAL.id)
+
+    def nodes(body: Body) -> Reply:
+        return (200, {"ClusterNodeSummaries": [listed]}) if "IncludeNodeLogicalIds" in body else error(code, "no")
+
+    assert account(nodes=nodes).node(node).instance_id == INSTANCE.id
+
+
+def test_node_of_a_cluster_that_is_gone_is_gone(account: AccountOf) -> None:
+    """Its nodes cannot be listed any more."""
+    assert account(nodes=lambda _: NO_SUCH).node(INSTANCE) == GONE
+
+
+def test_node_is_not_gone_while_the_list_cannot_be_had(account: AccountOf) -> None:
+    """Or a node that is ill would be taken for one that was replaced."""
+
+    def nodes(body: Body) -> Reply:
+        return error("ThrottlingException" if "IncludeNodeLogicalIds" in body else "ResourceNotFound")
+
+    with pytest.raises(LookupFailedError):
+        account(nodes=nodes).node(INSTANCE)
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (
+            (200, {"EventDetails": {"EventDetails": {"EventMetadata": {"Instance": {"FailureMessage": "Xid 79"}}}}}),
+            "Xid 79",
+        ),
+        ((200, {"EventDetails": {"EventDetails": {"EventMetadata": {"Instance": {}}}}}), None),
+        ((200, {"EventDetails": {}}), None),
+        (NO_SUCH, None),
+        (error("ThrottlingException"), None),
+    ],
+)
+def test_failure_message_of_a_cluster_event_is_told_where_it_can_be_had(
+    account: AccountOf, reply: Reply, message: str | None
+) -> None:
+    """It is for people to read: nothing fails without it."""
+    world = account(replies={"ml-a": reply})
+    with wired(world.client, world.reply):
+        assert world.hyperpod.failure_message("ml-a", "e-1") == message
+    assert world.sent == [{"ClusterName": "ml-a", "EventId": "e-1"}]
 
 
 @pytest.mark.parametrize(
@@ -406,7 +468,6 @@ def test_node_that_the_cluster_cannot_have_is_gone(account: AccountOf, node: Nod
         ((200, {}), True),
         ((200, b'{"NodeDet'), True),
         (DENIED, False),
-        (error("ValidationException", "only for Continuous clusters"), False),
     ],
 )
 def test_node_that_cannot_be_looked_at_is_not_gone(account: AccountOf, trouble: Reply, *, passing: bool) -> None:

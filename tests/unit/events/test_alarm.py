@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node_remediation.events.alarm import (
+    Series,
     children_of,
-    find_in_contributor,
     find_in_series,
     read_described,
     refusal_text,
     series_of,
 )
+from node_remediation.events.fields import ClusterName
 from node_remediation.model import LONGEST_TEXT, Alarm, Composite, IdKind, Node, Outcome, Report, Trigger
 from tests.unit.events.payloads import (
     ALARM_ARN,
@@ -401,10 +402,23 @@ def test_described_alarm_names_its_node() -> None:
     assert read_described({"Metrics": [{"Expression": SQL}]}).grouped
 
 
-def test_contributors_attributes_name_the_node() -> None:
-    """DescribeAlarmContributors lists the series that are in ALARM."""
-    assert find_in_contributor(SERIES) == Node(IdKind.NODE_ID, NODE)
-    assert find_in_contributor({"TableName": "t"}) is None
+@pytest.mark.parametrize("prefix", ["", "@resource."])
+@pytest.mark.parametrize("label", ["instance", "node", "Hostname", "host.id", "k8s.node.name"])
+@pytest.mark.parametrize("value", [NODE, f"hyperpod-{NODE}", f"hyperpod-{NODE}:9100"])
+def test_label_that_holds_an_instance_id_names_the_node(prefix: str, label: str, value: str) -> None:
+    """Prometheus and OpenTelemetry have labels where CloudWatch has dimensions."""
+    labels = {f"{prefix}{label}": value, "job": "node", "instance" if label == "node" else "node": "10.1.2.3:9100"}
+    found = find_in_series(Series((labels | {"k8s.cluster.name": "eks-a"},)))
+    assert found == (Node(IdKind.NODE_ID, NODE), ClusterName("eks-a"))
+
+
+def test_labels_that_name_no_instance_or_two_name_no_node() -> None:
+    """An exporter's own host is not the node that it tells about; a dimension says more than any label."""
+    other = "i-0bbbbbbbbbbbbbbbb"
+    assert find_in_series(Series(({"instance": "10.1.2.3:9100", "node": "ip-10-1-2-3"},))) == "NodeNotResolved"
+    assert find_in_series(Series(({"instance": other, "node": NODE},))) == "AmbiguousNodes"
+    found = find_in_series(Series(({"instance": other, "InstanceId": NODE},)))
+    assert found == (Node(IdKind.NODE_ID, NODE), ClusterName())
 
 
 def test_refusal_names_the_alarm_and_what_is_wrong() -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from node_remediation.model import HYPERPOD, IdKind, Node, NoReport, Outcome, Report, Trigger, bounded
+from node_remediation.model import HYPERPOD, IdKind, Node, NoReport, Outcome, Progress, Report, Trigger, bounded
 from tests.unit.events.payloads import NODE, NOW, cluster_event, health_event, no_report, report
 
 CAPTURED_TEXT = "HyperPod is working on repairing the unhealthy node. Please wait until it is over."
+NO_NEWS = "the event is neither about an unhealthy instance nor about a reboot"
 UNHEALTHY = f"Instance {NODE} is unhealthy. Reason: Xid 79. Repair action: Replace."
 
 
@@ -97,7 +98,55 @@ def test_unhealthy_instance_of_a_cluster_event_is_read_whole() -> None:
         cluster="ml-a",
         cluster_is_hyperpod=True,
         repair_action="Replace",
+        cluster_event="e",
     )
+
+
+# As the "HyperPod cluster events reference" words them.
+WHERE = f"{NODE} in Cluster ml-a and IG p5"
+IN_PROGRESS = f"Reboot of EC2 Instance {NODE} is currently in progress on Cluster ml-a and IG p5"
+
+
+@pytest.mark.parametrize(
+    ("description", "progress"),
+    [
+        (IN_PROGRESS, Progress.IN_PROGRESS),
+        (f"Instance reboot {WHERE} completed successfully", Progress.COMPLETED),
+        (f"Instance Reboot {WHERE} failed", Progress.FAILED),
+        (f"Failed to submit reboot request for EC2 Instance {WHERE}", Progress.FAILED),
+        (f"Instance {NODE} is unhealthy. Reboot of EC2 Instance {NODE} is currently in progress", None),
+    ],
+)
+def test_words_about_a_reboot_are_its_progress(description: str, progress: Progress | None) -> None:
+    """They are no complaint; an unhealthy instance is one whatever else is said."""
+    found = report(cluster_event(description))
+    assert (found.progress, found.complains, found.healthy) == (progress, progress is None, False)
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        f"Instance creation {NODE} in Cluster ml-reboot and IG p5 failed",
+        f"Termination of EC2 Instance {NODE} is currently in progress in Cluster ml-a and IG p5",
+        "Instance reboot",
+    ],
+)
+def test_words_about_other_operations_are_ignored(description: str) -> None:
+    """A cluster may be named after a reboot."""
+    assert no_report(cluster_event(description)).reason == NO_NEWS
+
+
+def test_progress_of_no_node_is_ignored() -> None:
+    """Nothing can be concluded from it."""
+    found = no_report(cluster_event(IN_PROGRESS, InstanceId=None, EventDetails=None))
+    assert (found.outcome, found.reason) == (Outcome.IGNORED, NO_NEWS)
+
+
+def test_failure_message_of_an_event_is_quoted() -> None:
+    """Then DescribeClusterEvent has nothing to add."""
+    metadata = {"EventMetadata": {"Instance": {"FailureMessage": "Xid 79 on GPU 3"}}}
+    found = report(cluster_event(UNHEALTHY, EventDetails=metadata))
+    assert (found.trigger.reason, found.cluster_event) == (f"{UNHEALTHY} (Xid 79 on GPU 3)", None)
 
 
 @pytest.mark.parametrize("instance", [{"InstanceId": None}, {"InstanceId": ""}, {"InstanceId": 5}])
@@ -143,4 +192,4 @@ def test_repair_action_in_a_description_is_read(description: str, action: str | 
 def test_other_cluster_events_are_ignored(event: dict[str, Any]) -> None:
     """Only an Instance event that says that it is unhealthy is a report."""
     found = no_report(event)
-    assert found == NoReport(found.trigger, Outcome.IGNORED, "no unhealthy instance's event", cluster="ml-a")
+    assert found == NoReport(found.trigger, Outcome.IGNORED, NO_NEWS, cluster="ml-a")

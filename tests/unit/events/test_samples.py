@@ -101,10 +101,11 @@ EXPECTED: dict[str, Reading] = {
             CLUSTER_EVENT,
             "0bd4a141-0a02-9d8a-f977-3924c3fb259c",
             at(2026, 6, 1, 17, 20, 25),
-            "Instance creation in Cluster sample-cluster and InstanceGroup p5Inst failed",
+            "Instance creation in Cluster sample-cluster and InstanceGroup p5Inst failed (We currently do not have "
+            "sufficient capacity to launch new ml.p5.48xlarge instances. Please try again.)",
         ),
         outcome=Outcome.IGNORED,
-        reason="no unhealthy instance's event",
+        reason="the event is neither about an unhealthy instance nor about a reboot",
         cluster="sample-cluster",
     ),
     "cluster-event-lifecycle-started": NoReport(
@@ -116,7 +117,7 @@ EXPECTED: dict[str, Reading] = {
             "Instance lifecycle script execution for EC2InstanceId i-0391f86fa0fe0d465 has Started",
         ),
         outcome=Outcome.IGNORED,
-        reason="no unhealthy instance's event",
+        reason="the event is neither about an unhealthy instance nor about a reboot",
         cluster="sample-cluster",
     ),
     "cluster-state-change": NoReport(

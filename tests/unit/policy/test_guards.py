@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node_remediation.model import Case, ClusterFacts, IdKind, Node, NodeFacts, NodeKey
+from node_remediation.model import Alarm, AlarmState, Case, ClusterFacts, IdKind, Node, NodeFacts, NodeKey
 from node_remediation.policy.draft import Plan, Scene
 from node_remediation.policy.guards import GUARDS, Matter, budget_limit, judge, stale, withdrawn_since
 from node_remediation.policy.incidents import decide
@@ -23,6 +23,7 @@ from tests.unit.policy.makers import (
     SECOND,
     SERIES,
     SETTINGS,
+    SICK,
     ago,
     case,
     complaint,
@@ -190,7 +191,15 @@ def situation(*names: str) -> Situation:
 def test_guards_are_in_the_order_of_the_design() -> None:
     """Muted, withdrawn and stale concern a report; these concern the node."""
     names = [guard.__name__.lstrip("_") for guard in GUARDS]
-    assert names == ["allowed", "facts_known", *list(WRONGS)[5:8], "names_known", *list(WRONGS)[8:]]
+    assert names == [
+        "allowed",
+        "facts_known",
+        "repairing",
+        "awaiting_hyperpod",
+        *list(WRONGS)[6:8],
+        "names_known",
+        *list(WRONGS)[8:],
+    ]
 
 
 @pytest.mark.parametrize("make", [case, request])
@@ -334,6 +343,45 @@ def test_claim_that_was_given_back_does_not_cool_down() -> None:
     plan = decided(case(ago(1)), of=of)
     assert outcomes(plan) == [("duplicate", None)]
     assert plan.results[0].reason == "reported before the latest reboot call for the node, at 2026-11-23 02:13:07 UTC"
+
+
+AUTOMATIC = facts(cluster=ClusterFacts(100, automatic=True))
+
+
+def test_alarm_alone_waits_for_hyperpod_to_announce_its_repair() -> None:
+    """Alarms name no RepairAction; HyperPod's word, a request, and clusters that are not Automatic need no wait."""
+    plan = decided(case(ago(2), alarm=SICK), known=AUTOMATIC)
+    assert [(each.outcome.value, each.reason) for each in plan.results] == [
+        (
+            "waiting",
+            "judged again at 2026-11-23 02:17:07 UTC: only alarms complain, and NodeRecovery is Automatic: HyperPod "
+            "may be about to repair the node itself",
+        )
+    ]
+    assert decided(case(ago(5), alarm=SICK), known=AUTOMATIC).claims
+    assert decided(
+        case(ago(2), alarm=SICK), known=AUTOMATIC, settings=replace(SETTINGS, automatic_grace=0 * MINUTE)
+    ).claims
+    for reported in (case(), request(), letter(alarm=SICK)):
+        assert decided(reported, known=AUTOMATIC).claims
+    assert decided(case(ago(2), alarm=SICK)).claims
+
+
+@pytest.mark.parametrize(
+    ("joins", "outcome"),
+    [
+        ({}, "claimed"),
+        ({"repair_action": "Reboot"}, "deferred"),
+        ({"alarm": Alarm("hyperpod-other")}, "duplicate"),
+    ],
+)
+def test_grace_of_an_alarm_ends_when_hyperpod_speaks(joins: dict[str, Any], outcome: str) -> None:
+    """It repairs the node, or only says that it is unhealthy; another alarm says no more than the first."""
+    waiting = decided(case(ago(2), alarm=SICK), known=AUTOMATIC).records[0]
+    assert isinstance(waiting, NodeRecord)
+    known = facts(alarms={SICK.source: AlarmState("ALARM")}, cluster=AUTOMATIC.cluster)
+    plan = decided(case(ago(1), **joins), of=waiting, known=known)
+    assert ["claimed"] * len(plan.claims) + [each.outcome.value for each in plan.results] == [outcome]
 
 
 @given(st.integers(-7_200, 7_200), st.integers(-7_200, 7_200), st.integers(-9, 9))
