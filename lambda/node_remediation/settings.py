@@ -233,6 +233,9 @@ class Settings:
     )
     verify_after: timedelta = _setting("15m", _UP_TO_A_DAY, "how long after a reboot it is first verified")  # noqa: RUF009
     verify_timeout: timedelta = _setting("45m", _UP_TO_A_DAY, "when a rebooted node counts as not recovered")  # noqa: RUF009
+    healthy_for: timedelta = _setting(  # noqa: RUF009
+        "2m", _duration("0s", "24h"), "how long a rebooted node must stay healthy before it has recovered"
+    )
     automatic_grace: timedelta = _setting(  # noqa: RUF009
         "5m", _duration("0s", "24h"), "how long an alarm alone waits for HyperPod to announce its repair, if Automatic"
     )

@@ -27,6 +27,8 @@ CONTEXT = {
     "budget_min_nodes": str(LIMITS.budget_min_nodes),
     "budget_window": f"{LIMITS.budget_window:.0f}s",
     "verify_after": "3s",
+    "healthy_for": "1s",
+    "automatic_grace": "2s",
     "verify_timeout": "10s",
     "repair_timeout": "15s",
     "retry_attempts": "1",

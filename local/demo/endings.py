@@ -23,6 +23,7 @@ VERIFY_AFTER_SECONDS = 3
 ENDINGS = NIGHT | {
     "remediation.cooldown": "8s",
     "remediation.verify_after": f"{VERIFY_AFTER_SECONDS}s",
+    "remediation.healthy_for": "1s",
     "remediation.verify_timeout": "14s",
     "remediation.repair_timeout": "14s",
     "remediation.retry_attempts": "2",

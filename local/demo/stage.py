@@ -14,6 +14,7 @@ CONTEXT = {"remediation.batch_window": "1s", "remediation.notification_emails": 
 # For one event: how it ended is to be known soon.
 SOON = CONTEXT | {
     "remediation.verify_after": "2s",
+    "remediation.healthy_for": "1s",
     "remediation.verify_timeout": "8s",
     "remediation.repair_timeout": "8s",
 }

@@ -29,6 +29,7 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
                 "remediation.budget_percent": "100",
                 "remediation.cooldown": f"{COOLDOWN}s",
                 "remediation.verify_after": "2s",
+                "remediation.healthy_for": "1s",
                 "remediation.verify_timeout": f"{VERIFY_TIMEOUT}s",
                 "remediation.repair_timeout": f"{REPAIR_TIMEOUT}s",
                 "remediation.retry_attempts": "2",

@@ -177,6 +177,9 @@ def _unproven(world: World, incident: str, at: datetime, heard: dict[str, dateti
     for source, time in proven.items():
         if time is None:
             yield f"{key.id} is called recovered, but {source} has not withdrawn what it said at {complaints[source]}"
+    said = [time for source, time in proven.items() if time and not source.startswith("alarm:")]
+    if said and max(said) + world.settings.healthy_for > at:
+        yield f"{key.id} is called recovered at {at}, too soon after {max(said)}"
     last = max((reboot.at for reboot in _reboots_of(world, key) if reboot.at <= at), default=None)
     if last and proven and not any(time and time > last for time in proven.values()):
         yield f"{key.id} is called recovered, but no source has said so since its reboot at {last}"

@@ -100,12 +100,10 @@ class Machine(RuleBasedStateMachine):
 
     world: World
 
-    @initialize(limits=limits, protected=st.booleans())
-    def begin(self, limits: Settings, protected: bool) -> None:
-        groups = ("controllers",) if protected else ()
-        self.world = World(
-            limits, Cluster(A, nodes=10, protected=groups), Cluster(B, nodes=10, automatic=True), nodes=2
-        )
+    @initialize(limits=limits, protected=st.booleans(), healthy_for=_minutes(0, 2, 15))
+    def begin(self, limits: Settings, protected: bool, healthy_for: timedelta) -> None:
+        clusters = Cluster(A, nodes=10, protected=("controllers",) if protected else ()), Cluster(B, 10, automatic=True)
+        self.world = World(limits, *clusters, nodes=2, healthy_for=healthy_for)
         self.world.log(f"{limits}")
 
     def slot(self, place: tuple[str, int]) -> Slot:

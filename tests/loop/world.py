@@ -135,12 +135,20 @@ class Delivery:
 
 
 class World:
-    """One account with its clusters, alarms and queues, and the function in it."""
+    """One account with its clusters, alarms and queues, and the function in it.
+
+    A withdrawal proves recovery at once unless a story gives `healthy_for`.
+    """
 
     def __init__(
-        self, settings: Settings | None = None, *clusters: Cluster, at: datetime = START, nodes: int = 6
+        self,
+        settings: Settings | None = None,
+        *clusters: Cluster,
+        at: datetime = START,
+        nodes: int = 6,
+        healthy_for: timedelta = timedelta(0),
     ) -> None:
-        self.settings = settings or Settings()
+        self.settings = replace(settings or Settings(), healthy_for=healthy_for)
         self.now = at
         self.sagemaker = SageMaker(lambda: self.now)
         self.cloudwatch = CloudWatch()

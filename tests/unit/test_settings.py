@@ -82,6 +82,7 @@ def test_no_context_gives_the_documented_defaults() -> None:
         "protected_instance_groups": ["*controller*", "*head*", "*login*"],
         "verify_after": "15m",
         "verify_timeout": "45m",
+        "healthy_for": "2m",
         "automatic_grace": "5m",
         "repair_timeout": "90m",
         "retry_attempts": 0,

@@ -221,7 +221,7 @@ def needs_of(record: NodeRecord, cases: Sequence[Case], settings: Settings, now:
         judged=judged,
         looked_at=(after_reboot and due) or by_logical_id,
         on_demand=on_demand,
-        alarms=_alarms_of([*incident.standing, *complaints]),
+        alarms=_alarms_of([*(incident.complaints if after_reboot else incident.standing), *complaints]),
     )
 
 

@@ -59,7 +59,7 @@ def examine(incident: Incident, alarms: Mapping[str, AlarmState | Missing]) -> E
     """Sort the complaints by where they stand since `incident.since`, the claim or the beginning of the repair."""
     stands, silent, withdrawn = [], [], []
     for complaint in incident.complaints:
-        if complaint.withdrawn:
+        if complaint.withdrawn and not _is_back(complaint, alarms):
             if complaint.withdrawn_at and complaint.withdrawn_at > incident.since:
                 withdrawn.append(complaint)
         elif is_in_alarm(complaint, alarms) or complaint.made_at > incident.since:
@@ -68,6 +68,13 @@ def examine(incident: Incident, alarms: Mapping[str, AlarmState | Missing]) -> E
             silent.append(complaint)
     missing = missing_alarm((*stands, *silent), alarms)
     return Evidence(tuple(stands), tuple(silent), tuple(withdrawn), missing, incident.dropped)
+
+
+def _is_back(complaint: Complaint, alarms: Mapping[str, AlarmState | Missing]) -> bool:
+    """Tell whether a complaint's alarm went into ALARM again after it withdrew: the event of that may be late."""
+    state, withdrawn_at = alarms.get(complaint.source), complaint.withdrawn_at
+    changed_at = state.since if isinstance(state, AlarmState) and state.state == "ALARM" else None
+    return changed_at is not None and withdrawn_at is not None and changed_at > withdrawn_at
 
 
 def what_is_known(
@@ -117,10 +124,7 @@ def look(draft: Draft) -> None:
             draft, Outcome.SUPERSEDED, "SageMaker no longer lists the node in this cluster: it was replaced or removed"
         )
     if evidence.recovered:
-        recovered_at = evidence.withdrawn_at or draft.now
-        took = max((recovered_at - incident.opened_at).total_seconds(), 0.0)
-        reason = f"each source that complained has withdrawn its complaint, the last at {at(recovered_at)}"
-        return _end_look(draft, Outcome.RECOVERED, reason, seconds=took)
+        return _prove(draft, evidence.withdrawn_at or draft.now)
     if isinstance(facts.cluster, ClusterFacts) and incident.standing:
         repair = announced_repair(incident.standing)
         if incident.repair_at and repair and facts.cluster.automatic and incident.state is State.REBOOTED:
@@ -138,6 +142,18 @@ def look(draft: Draft) -> None:
         return _time_out(draft, evidence, node)
     draft.keep(replace(draft.incident, due=next_look(draft.incident, draft), waits=0))
     return draft.answer_speaker(Outcome.DUPLICATE, f"the node's incident is {incident.state.value}")
+
+
+def _prove(draft: Draft, healthy_since: datetime) -> None:
+    """End an incident as recovered once the node has been healthy for healthy_for; a relapse before is part of it."""
+    proven_at = healthy_since + draft.scene.settings.healthy_for
+    if proven_at > draft.now:
+        draft.keep(replace(draft.incident, due=proven_at, waits=0))
+        reason = f"the node is healthy, and has recovered if it still is at {at(proven_at)}"
+        return draft.answer_speaker(Outcome.DUPLICATE, reason)
+    took = max((healthy_since - draft.incident.opened_at).total_seconds(), 0.0)
+    reason = f"each source that complained has withdrawn its complaint, the last at {at(healthy_since)}"
+    return _end_look(draft, Outcome.RECOVERED, reason, seconds=took)
 
 
 def _is_gone(draft: Draft) -> bool:

@@ -263,12 +263,12 @@ def test_claim_whose_lease_ended_counts_as_a_reboot_of_unknown_outcome() -> None
     ("of", "state"),
     [
         ({"repair_at": ago(1)}, "repairing"),
-        ({"complaints": (complaint(ago(9), withdrawn_at=ago(1)),)}, "recovered"),
+        ({"complaints": (complaint(ago(9), withdrawn_at=ago(2)),)}, "recovered"),
     ],
 )
 def test_what_was_said_during_a_call_that_was_lost_is_acted_on(of: dict[str, Any], state: str) -> None:
     """With the facts that a sweep asks for."""
-    usual = incident(State.CLAIMED, complaint(ago(9), repair_action="Replace"), since=ago(2), lease_until=NOW, due=NOW)
+    usual = incident(State.CLAIMED, complaint(ago(9), repair_action="Replace"), since=ago(3), lease_until=NOW, due=NOW)
     before = record(incident=replace(usual, **of))
     world = World(book=Book().updated(before))
     plan = world.plan([(key(),)], {}, facts({key().id: running()}, cluster=ClusterFacts(9, automatic=True)))

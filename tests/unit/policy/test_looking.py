@@ -29,6 +29,7 @@ from tests.unit.policy.makers import (
     incident,
     incident_of,
     instance,
+    key,
     node_of,
     outcomes,
     record,
@@ -138,13 +139,19 @@ asked = st.fixed_dictionaries({}, optional={each.source: alarm_states | st.just(
 def test_recovery_is_proven_only_by_the_word_of_each_source(
     of: list[Complaint], alarms: dict[str, Any], dropped: bool
 ) -> None:
-    """A person's request is never withdrawn, and does not stand in the way; all else does."""
+    """A request is never withdrawn and does not stand in the way; all else does, also an alarm that is back."""
+
+    def is_back(each: Complaint) -> bool:
+        now = alarms.get(each.source)
+        since = now.since if isinstance(now, AlarmState) and now.state == "ALARM" else None
+        return since is not None and each.withdrawn_at is not None and since > each.withdrawn_at
+
     found = examine(incident(State.REBOOTED, *of, dropped=dropped), alarms)
-    withdrawn = [each for each in of if each.withdrawn]
+    withdrawn = [each for each in of if each.withdrawn and not is_back(each)]
     assert found.recovered is (
         not dropped
         and any(each.withdrawn_at and each.withdrawn_at > NOW for each in withdrawn)
-        and all(each.withdrawn or (each.source == REQUEST and each.made_at <= NOW and not each.alarm) for each in of)
+        and all(each in withdrawn or (each.source == REQUEST and each.made_at <= NOW and not each.alarm) for each in of)
     )
 
 
@@ -515,7 +522,12 @@ def test_incident_ends_as_its_evidence_says_whatever_it_is(
             and said_ok.state == "OK"
             and (said_ok.since or each.made_at) >= each.made_at
         )
-        return each.withdrawn or ok
+        return ok or (each.withdrawn and not is_back(each))
+
+    def is_back(each: Complaint) -> bool:
+        now = alarms.get(each.source)
+        since = now.since if isinstance(now, AlarmState) and now.state == "ALARM" else None
+        return since is not None and each.withdrawn_at is not None and since > each.withdrawn_at
 
     def is_standing(each: Complaint) -> bool:
         said_now = alarms.get(each.source)
@@ -547,6 +559,30 @@ def test_incident_ends_as_its_evidence_says_whatever_it_is(
 def test_look_that_a_withdrawal_sets_off_needs_no_due_time() -> None:
     """A withdrawal is a look: the last source has spoken."""
     of = replace(after(3, complaint(ago(4))), due=hence(9))
-    plan = decided(case(ago(1), healthy=True), of=record(incident=of))
+    plan = decided(case(ago(2), healthy=True), of=record(incident=of))
     assert outcomes(plan) == [("cleared", None)]
     assert ends(plan) == [("recovered", None)]
+
+
+def test_node_has_recovered_once_it_has_stayed_healthy_for_long_enough() -> None:
+    """From the sign's own time, and past the time-out; a relapse before is the same incident."""
+    of = replace(after(3, complaint(ago(4))), due=hence(9), until=NOW)
+    plan = decided(case(ago(1), healthy=True), of=record(incident=of, reboots=(of.since,)))
+    waiting = node_of(plan)
+    assert (ends(plan), incident_of(plan).due) == ([], hence(1))
+    assert ends(decided(of=waiting, now=hence(1) - SECOND)) == []
+    assert ends(decided(of=waiting, now=hence(1), known=facts({key().id: running()}))) == [("recovered", None)]
+    relapsed = decided(case(NOW), of=waiting)
+    assert (outcomes(relapsed), incident_of(relapsed).id) == ([("duplicate", None)], of.id)
+    assert ends(decided(of=node_of(relapsed), now=hence(1), known=facts({key().id: running()}))) == [
+        ("not_recovered", "NotRecovered")
+    ]
+
+
+@pytest.mark.parametrize(("minutes", "end"), [(0.5, "not_recovered"), (2, "recovered")])
+def test_alarm_that_is_back_in_alarm_is_no_proof_although_its_event_is_late(minutes: float, end: str) -> None:
+    """Withdrawn two minutes ago; an answer from before that is an old one."""
+    withdrawn = complaint(ago(9), alarm=SICK, withdrawn_at=ago(2))
+    of = replace(after(5, withdrawn), due=NOW, until=NOW)
+    known = facts({key().id: running()}, {SICK.source: AlarmState("ALARM", ago(minutes))})
+    assert [state for state, _ in ends(decided(of=record(incident=of, reboots=(of.since,)), known=known))] == [end]
