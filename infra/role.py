@@ -18,7 +18,7 @@ from node_remediation.settings import INDEX_NAME, Settings
 
 
 def alarm_arns(scope: Construct, prefixes: Sequence[str]) -> list[str]:
-    """Build ARN patterns for the alarms of this account and region whose names begin with the prefixes."""
+    """Return ARN patterns for the alarms of this account and region whose names begin with the prefixes."""
     return [
         Stack.of(scope).format_arn(
             service="cloudwatch",
@@ -100,7 +100,7 @@ def _allow(sid: str, *resources: str, conditions: Mapping[str, object] | None = 
 
 
 class FunctionRole(Construct):
-    """Makes the execution role with an inline policy: complete from the start, and nothing adds to it."""
+    """Makes the execution role with one inline policy, which nothing adds to."""
 
     def __init__(
         self,
