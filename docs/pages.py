@@ -68,6 +68,9 @@ that names the key and what it takes.
 - The setting `mode` holds only while the [mode parameter](operating.md#pause-observe-resume) does not exist.
 - A report that waited longer than `max_report_age` in the intake queue is refused as `StaleReport`. A fact that could
   not be looked up is waited for as long.
+- Events of clusters that `clusters` does not allow are left out by the rules, so they make no log line and no mail. The
+  function itself judges alarms, and clusters in a list that is too long for a rule.
+- The function's settings that differ from their defaults take at most 3,000 bytes; a longer list stops the deploy.
 - No prefix of `alarm_name_prefixes` may match the stack's own alarm on the dead-letter queue.
 - `retry_delay` doubles with each retry, up to 15 minutes. Only a node that failed with `InstanceIdInUse`,
   `InvalidInstanceStatus` or `InternalServerError` is retried.
