@@ -18,7 +18,7 @@ export CDK_DISABLE_CLI_TELEMETRY := true
 VENV := .venv/.installed
 NODE := node_modules/.installed
 
-.PHONY: help setup demo test check breaks chaos bench format synth bootstrap deploy destroy local lock clean
+.PHONY: help setup demo test check breaks chaos bench format docs picture synth bootstrap deploy destroy local lock clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
@@ -62,6 +62,12 @@ bench: setup  ## Measure against a naive build and write docs/benchmarks.md, doc
 format: setup  ## Format the code and mend what the linter can
 	ruff format .
 	ruff check --fix .
+
+docs: setup  ## Write the pages that are made from the code: docs/settings.md, docs/permissions.md
+	@python -m docs
+
+picture: setup  ## Take the README's picture of one event played on a local AWS: docs/demo.svg
+	@python -m docs picture
 
 synth: setup  ## The CloudFormation template (ARGS go to the CDK CLI)
 	@cdk synth $(ARGS)

@@ -21,8 +21,8 @@ class AlarmTopics(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         for arn in topic_arns:
-            # The ID is the ARN, not the place in the list: else CloudFormation would, for a reordered list, subscribe
-            # first and then delete the old resource, which is the same subscription.
+            # The ID is the ARN, not the position in the list. Otherwise CloudFormation would, for a reordered list,
+            # subscribe first and then delete the old resource, which is the same subscription.
             subscription = sns.CfnSubscription(
                 self,
                 arn,
@@ -32,5 +32,5 @@ class AlarmTopics(Construct):
                 endpoint=intake.queue_arn,
                 redrive_policy={"deadLetterTargetArn": dead_letters.queue_arn},
             )
-            # The queue's policy comes first: without it SQS refuses a message for good.
+            # The queue's policy must exist first: without it SQS refuses a message permanently.
             subscription.node.add_dependency(intake)

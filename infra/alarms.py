@@ -15,7 +15,7 @@ def dead_letter_alarm_name(stack: Stack) -> str:
 
 
 def dead_letter_alarm_arn(stack: Stack) -> str:
-    """Build the ARN from the name: the key and the topic, which the alarm depends on, refer to it."""
+    """Return the alarm's ARN, made from its name: the key and the topic refer to it before the alarm exists."""
     return stack.format_arn(
         service="cloudwatch",
         resource="alarm",
@@ -25,7 +25,7 @@ def dead_letter_alarm_arn(stack: Stack) -> str:
 
 
 def refuse_own_alarms(settings: Settings, stack: Stack) -> None:
-    """Raise SettingsError if a prefix matches our own alarm: it names no node, so each would fail."""
+    """Raise SettingsError if a prefix matches this stack's own alarm, which names no node: every report would fail."""
     name = dead_letter_alarm_name(stack)
     for prefix in settings.alarm_name_prefixes:
         if name.startswith(prefix):

@@ -10,7 +10,7 @@ from node_remediation.settings import Settings, suggestion
 
 CONTEXT = "remediation"
 _SETTINGS = frozenset(each.name for each in fields(Settings))
-# How similar a prefix must be to count as misspelt: "remedation" is, "remote" and "region" are not.
+# The least similarity of a misspelt prefix: "remedation" reaches it, "remote" and "region" do not.
 _SIMILAR = 0.75
 
 
@@ -26,7 +26,7 @@ def merged_context(context: Mapping[str, object]) -> object:
 def _refuse_misspelt(key: str) -> None:
     """Raise ContextError for a key that would be ignored although it was probably meant as a setting.
 
-    Other keys stay: the CDK and an operator's ~/.cdk.json add their own.
+    Other keys are allowed: the CDK and an operator's ~/.cdk.json add their own.
     """
     if key == CONTEXT or key.startswith((f"{CONTEXT}.", "@", "aws:")):
         return

@@ -50,7 +50,7 @@ class RemediationFunction(Construct):
             log_group=log_group,
             environment=self._environment(settings, queues, topic, table),
             dead_letter_queue=queues.dead_letters,
-            # The same limit as for a rule that delivers to the queue: a report that waits for a retry gets stale too.
+            # The same limit as for a rule that delivers to the queue: a report that waits for a retry becomes stale.
             max_event_age=_duration(min(settings.max_report_age, LONGEST_ASYNCHRONOUS_WAIT)),
             retry_attempts=2,
         )

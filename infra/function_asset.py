@@ -31,7 +31,7 @@ UNNEEDED = (
     "*.dist-info/REQUESTED",
     "*.dist-info/direct_url.json",
 )
-# Large parts that the function never imports. The build fails if one is gone: check then what replaced it.
+# Large parts that the function never imports. The build fails if one is gone: find out what replaced it.
 UNUSED = (
     "aws_lambda_powertools/event_handler",
     "aws_lambda_powertools/utilities/auth_alpha",
@@ -60,9 +60,9 @@ RECIPE = (
 
 
 def function_asset(builds: Path = BUILDS, *, full_sdk: bool = False, wheels: Path | None = None) -> Path:
-    """Return the directory to ship, built from the given or else downloaded wheels. Raises PackagingError.
+    """Return the directory to ship, built from the given or downloaded wheels. Raises PackagingError.
 
-    With `full_sdk` the dependencies are as pip installs them; else only the parts that the function uses.
+    With `full_sdk` it has the dependencies as pip installs them, otherwise only the parts that the function uses.
     """
     interpreter = find_interpreter(os.environ)
     if interpreter is None:

@@ -54,5 +54,5 @@ def _move(made: Path, kept: Path) -> None:
     try:
         made.rename(kept)
     except OSError:
-        if not kept.is_dir():  # else another process was faster, with the same bytes
+        if not kept.is_dir():  # otherwise another process was faster, with the same bytes
             raise

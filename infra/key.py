@@ -7,21 +7,21 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
-# To write to an encrypted queue or topic takes both; to read takes Decrypt alone.
+# Writing to an encrypted queue or topic needs both, reading needs only Decrypt.
 USE = ("kms:GenerateDataKey", "kms:Decrypt")
 
 
 class EncryptionKey(Construct):
-    """Makes a customer-managed key, administered by the account, that only the producers and consumers may use.
+    """Makes a customer-managed key that the account administers and only the listed services may use.
 
     The function's role needs no statement here: with the account's own statement, its IAM policy decides. DynamoDB
-    needs none either: it uses the rights of the caller, and a grant made when the table is created.
+    needs none either: it uses the caller's permissions, and a grant that is made with the table.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, alarm_arn: str, topic_arns: Sequence[str]) -> None:
         super().__init__(scope, construct_id)
         stack = Stack.of(self)
-        # CDK's standard statement allows kms:* to the account's root: without it a key cannot be administered.
+        # The CDK's standard statement allows kms:* to the account's root: without it a key cannot be administered.
         self.key = kms.Key(
             self,
             "Key",
@@ -32,8 +32,8 @@ class EncryptionKey(Construct):
             removal_policy=RemovalPolicy.DESTROY,
         )
         # No condition: EventBridge is documented not to pass aws:SourceArn or aws:SourceAccount to KMS when it delivers
-        # to encrypted targets, and with a condition that fails every event would be lost without a trace. The queues'
-        # policies accept this stack's rules only.
+        # to encrypted targets, and a condition would lose every event without a trace. The queues'
+        # policies accept only this stack's rules.
         self._allow("EventBridgeDelivers", "events.amazonaws.com", {})
         self._allow(
             "CloudWatchPublishes",

@@ -24,7 +24,7 @@ class Ledger(Construct):
                 point_in_time_recovery_enabled=True
             ),
             time_to_live_attribute="expires",
-            # It holds what this stack did in the last days and is of no use without the stack.
+            # It holds what this stack did in the last days, which is of no use without the stack.
             removal_policy=RemovalPolicy.DESTROY,
         )
         # Sparse: an item without these attributes is not in it. `due` is in milliseconds since 1970.

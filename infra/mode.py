@@ -7,7 +7,7 @@ from aws_cdk import Stack
 
 
 def mode_parameter_name(stack: Stack) -> str:
-    """Build the name from the stack's. It has levels because a name without must not begin with "aws" or "ssm"."""
+    """Return the name, made from the stack's. It has levels: one without must not begin with "aws" or "ssm"."""
     return f"/hyperpod-node-remediation/{stack.stack_name}/mode"
 
 

@@ -14,7 +14,7 @@ VISIBILITY_PER_TIMEOUT = 6  # AWS recommends it for queues of functions: time fo
 
 
 class Queues(Construct):
-    """Makes two encrypted queues that accept TLS only, and only the account until `let_in` adds a service."""
+    """Makes two encrypted queues that accept only TLS, and only the account until `let_in` adds a service."""
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, key: kms.IKey) -> None:
         super().__init__(scope, construct_id)
@@ -41,7 +41,7 @@ class Queues(Construct):
         )
 
     def let_in(self, *, service: str, source_arns: Sequence[str]) -> None:
-        """Let a service write to both queues, for these ARNs alone. It sends to the DLQ what it cannot deliver."""
+        """Let a service write to both queues, only for these ARNs. It sends to the DLQ what it cannot deliver."""
         if not source_arns:
             return
         for queue in (self.intake, self.dead_letters):

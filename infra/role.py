@@ -1,6 +1,7 @@
 """Defines the function's role, with each permission on as few resources as its action allows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from aws_cdk import Acknowledgment, ArnFormat, Stack, Validations
 from aws_cdk import aws_dynamodb as dynamodb
@@ -17,7 +18,7 @@ from node_remediation.settings import INDEX_NAME, Settings
 
 
 def alarm_arns(scope: Construct, prefixes: Sequence[str]) -> list[str]:
-    """Build ARN patterns for the alarms of this account and region whose names begin with the prefixes."""
+    """Return ARN patterns for the alarms of this account and region whose names begin with the prefixes."""
     return [
         Stack.of(scope).format_arn(
             service="cloudwatch",
@@ -29,8 +30,77 @@ def alarm_arns(scope: Construct, prefixes: Sequence[str]) -> list[str]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """Holds the actions of one statement and the reason for it, which docs/permissions.md quotes."""
+
+    actions: Sequence[str]
+    reason: str
+
+
+# By the statement's ID.
+PERMISSIONS: Mapping[str, Permission] = {
+    "WriteLogs": Permission(
+        ("logs:CreateLogStream", "logs:PutLogEvents"),
+        "Lambda writes the function's log lines and metrics. The stack creates the log group.",
+    ),
+    "ReadIntake": Permission(
+        ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"),
+        "Lambda reads the intake queue, and the function sets when a message comes again. Neither can send to it.",
+    ),
+    "WriteDeadLetters": Permission(
+        ("sqs:SendMessage",), "The function sends one message for each node that was not rebooted or did not recover."
+    ),
+    "Notify": Permission(("sns:Publish",), "The function notifies people and automation of failures."),
+    "UseKey": Permission(
+        USE,
+        "The queues, the topic and the ledger are encrypted with this key. For DynamoDB, Decrypt is enough: it makes "
+        "table keys with a grant from the table's creation.",
+    ),
+    "KeepLedger": Permission(
+        ("dynamodb:BatchGetItem", "dynamodb:PutItem"),
+        "The function reads and writes the ledger. A transaction of conditional puts needs PutItem only. Nothing is "
+        "deleted: items expire.",
+    ),
+    "FindDue": Permission(("dynamodb:Query",), "The sweep looks in the ledger's index for what is due."),
+    "ReadMode": Permission(("ssm:GetParameter",), "The function reads the mode that an operator has set."),
+    "Clusters": Permission(
+        (
+            "sagemaker:BatchRebootClusterNodes",
+            "sagemaker:DescribeCluster",
+            "sagemaker:DescribeClusterEvent",
+            "sagemaker:DescribeClusterNode",
+            "sagemaker:ListClusterNodes",
+        ),
+        "The function reboots nodes, and looks up clusters (size, recovery mode), their events (the cause of a fault) "
+        "and nodes (status, group, IDs). A cluster's ARN has an ID made by AWS, not its name, so no policy can name "
+        "clusters: the function checks the name against the setting clusters. With the setting cluster_tag, IAM also "
+        "requires that tag.",
+    ),
+    "FindClusters": Permission(
+        ("sagemaker:ListClusters",),
+        "The function finds the HyperPod cluster behind an EKS cluster's name. The action has no resource level.",
+    ),
+    "ResolveAlarms": Permission(
+        ("cloudwatch:DescribeAlarms",),
+        "The function asks for the state of alarms. DescribeAlarms leaves out composite alarms unless it is allowed on "
+        "all resources.",
+    ),
+    "ReadAlarms": Permission(
+        ("cloudwatch:DescribeAlarmContributors", "cloudwatch:ListTagsForResource"),
+        "The function asks which series of an alarm are in alarm, and reads the alarm's tag hyperpod:cluster. The "
+        "statement is left out where alarm_name_prefixes is empty.",
+    ),
+}
+
+
+def _allow(sid: str, *resources: str, conditions: Mapping[str, object] | None = None) -> iam.PolicyStatement:
+    actions = list(PERMISSIONS[sid].actions)
+    return iam.PolicyStatement(sid=sid, actions=actions, resources=list(resources), conditions=conditions or {})
+
+
 class FunctionRole(Construct):
-    """Makes the execution role with an inline policy: complete from the start, and nothing adds to it."""
+    """Makes the execution role with one inline policy, which nothing adds to."""
 
     def __init__(
         self,
@@ -62,44 +132,21 @@ class FunctionRole(Construct):
         self._explain_wildcards(role, settings)
 
     def _state(self, table: dynamodb.ITable) -> Iterator[iam.PolicyStatement]:
-        # A transaction of conditional puts needs PutItem only.
-        yield iam.PolicyStatement(
-            sid="KeepLedger", actions=["dynamodb:BatchGetItem", "dynamodb:PutItem"], resources=[table.table_arn]
-        )
-        yield iam.PolicyStatement(
-            sid="FindDue", actions=["dynamodb:Query"], resources=[f"{table.table_arn}/index/{INDEX_NAME}"]
-        )
-        yield iam.PolicyStatement(
-            sid="ReadMode", actions=["ssm:GetParameter"], resources=[mode_parameter_arn(Stack.of(self))]
-        )
+        yield _allow("KeepLedger", table.table_arn)
+        yield _allow("FindDue", f"{table.table_arn}/index/{INDEX_NAME}")
+        yield _allow("ReadMode", mode_parameter_arn(Stack.of(self)))
 
     def _clusters(self, settings: Settings) -> Iterator[iam.PolicyStatement]:
         tag = settings.cluster_tag
-        yield iam.PolicyStatement(
-            sid="Clusters",
-            actions=[
-                "sagemaker:BatchRebootClusterNodes",
-                "sagemaker:DescribeCluster",
-                "sagemaker:DescribeClusterEvent",
-                "sagemaker:DescribeClusterNode",
-                "sagemaker:ListClusterNodes",
-            ],
-            # A cluster's ARN has an ID made by AWS, not its name: the function itself checks the name.
-            resources=[Stack.of(self).format_arn(service="sagemaker", resource="cluster", resource_name="*")],
-            conditions={"StringEquals": {f"aws:ResourceTag/{tag.key}": tag.value}} if tag else {},
-        )
-        # ListClusters has no resource level.
-        yield iam.PolicyStatement(sid="FindClusters", actions=["sagemaker:ListClusters"], resources=["*"])
+        clusters = Stack.of(self).format_arn(service="sagemaker", resource="cluster", resource_name="*")
+        tagged = {"StringEquals": {f"aws:ResourceTag/{tag.key}": tag.value}} if tag else None
+        yield _allow("Clusters", clusters, conditions=tagged)
+        yield _allow("FindClusters", "*")
 
     def _alarms(self, settings: Settings) -> Iterator[iam.PolicyStatement]:
-        # DescribeAlarms leaves out composite alarms unless it is allowed on all resources.
-        yield iam.PolicyStatement(sid="ResolveAlarms", actions=["cloudwatch:DescribeAlarms"], resources=["*"])
+        yield _allow("ResolveAlarms", "*")
         if settings.alarm_name_prefixes:
-            yield iam.PolicyStatement(
-                sid="ReadAlarms",
-                actions=["cloudwatch:DescribeAlarmContributors", "cloudwatch:ListTagsForResource"],
-                resources=alarm_arns(self, settings.alarm_name_prefixes),
-            )
+            yield _allow("ReadAlarms", *alarm_arns(self, settings.alarm_name_prefixes))
 
     def _explain_wildcards(self, role: iam.Role, settings: Settings) -> None:
         """Give cdk-nag the reason for each wildcard, named by the ARN as cdk-nag writes it."""
@@ -119,17 +166,8 @@ class FunctionRole(Construct):
 def _plumbing(
     *, key: kms.IKey, queues: Queues, topic: sns.ITopic, log_group: logs.ILogGroup
 ) -> Iterator[iam.PolicyStatement]:
-    yield iam.PolicyStatement(
-        sid="WriteLogs", actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log_group.log_group_arn]
-    )
-    yield iam.PolicyStatement(
-        sid="ReadIntake",
-        actions=["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"],
-        resources=[queues.intake.queue_arn],
-    )
-    yield iam.PolicyStatement(
-        sid="WriteDeadLetters", actions=["sqs:SendMessage"], resources=[queues.dead_letters.queue_arn]
-    )
-    yield iam.PolicyStatement(sid="Notify", actions=["sns:Publish"], resources=[topic.topic_arn])
-    # For DynamoDB, Decrypt is enough: it makes table keys with a grant from the table's creation.
-    yield iam.PolicyStatement(sid="UseKey", actions=list(USE), resources=[key.key_arn])
+    yield _allow("WriteLogs", log_group.log_group_arn)
+    yield _allow("ReadIntake", queues.intake.queue_arn)
+    yield _allow("WriteDeadLetters", queues.dead_letters.queue_arn)
+    yield _allow("Notify", topic.topic_arn)
+    yield _allow("UseKey", key.key_arn)

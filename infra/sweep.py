@@ -20,7 +20,7 @@ class Sweep(Construct):
             description="Makes the node remediation function look at what is due",
             schedule=events.Schedule.rate(Duration.minutes(1)),
         )
-        # The target is the function, never the intake queue: there, one sweep per minute would wait behind reports.
+        # The target is the function, never the intake queue: sweeps would wait there behind reports.
         self.rule.add_target(
             targets.LambdaFunction(
                 function,

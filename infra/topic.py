@@ -11,7 +11,7 @@ from node_remediation.settings import Settings
 
 
 class FailureTopic(Construct):
-    """Makes an encrypted topic that accepts TLS only, messages of the account and of one alarm."""
+    """Makes an encrypted topic that accepts only TLS, and only messages of the account and of one alarm."""
 
     def __init__(
         self, scope: Construct, construct_id: str, *, settings: Settings, key: kms.IKey, alarm_arn: str

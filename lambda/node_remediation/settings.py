@@ -198,11 +198,13 @@ class Settings:
 
     # RUF009 warns of defaults shared between instances; all of these are immutable.
 
-    clusters: tuple[str, ...] = _setting(["*"], _PATTERNS, "clusters whose nodes may be rebooted")
-    default_cluster: str | None = _setting(None, _CLUSTER, "the cluster of reports that name none")
-    alarm_name_prefixes: tuple[str, ...] = _setting(["hyperpod-"], _PREFIXES, "alarms that report nodes; []: no alarms")
+    clusters: tuple[str, ...] = _setting(["*"], _PATTERNS, "HyperPod clusters whose nodes may be rebooted")
+    default_cluster: str | None = _setting(None, _CLUSTER, "the cluster of reports that name no cluster")
+    alarm_name_prefixes: tuple[str, ...] = _setting(
+        ["hyperpod-"], _PREFIXES, "alarms whose names begin so report nodes; []: none does"
+    )
     alarm_topic_arns: tuple[str, ...] = _setting(
-        [], _TOPICS, "topics that may send alarms to the intake queue", of_stack=True
+        [], _TOPICS, "topics that alarms publish to, which feed the intake queue", of_stack=True
     )
     batch_size: int = _setting(100, _whole(1, 10_000), "most messages in one invocation", of_stack=True)
     batch_window: timedelta = _setting("5s", _duration("0s", "300s"), "longest wait for a batch to fill", of_stack=True)  # noqa: RUF009
@@ -226,22 +228,24 @@ class Settings:
     )
     budget_min_nodes: int = _setting(2, _whole(1, 1_000), "reboots in budget_window that even a small cluster gets")
     budget_window: timedelta = _setting("60m", _WINDOW, "the window of budget_percent")  # noqa: RUF009
-    max_report_age: timedelta = _setting("60m", _duration("1m", "24h"), "when a report in the queue is stale")  # noqa: RUF009
-    on_replacement_advised: str = _setting("refuse", _word("refuse", "reboot"), "if HyperPod advises a replacement")
+    max_report_age: timedelta = _setting("60m", _duration("1m", "24h"), "longest wait in the intake queue")  # noqa: RUF009
+    on_replacement_advised: str = _setting(
+        "refuse", _word("refuse", "reboot"), "if HyperPod advises a replacement but does not do it"
+    )
     protected_instance_groups: tuple[str, ...] = _setting(
         ["*controller*", "*head*", "*login*"], _GROUPS, "instance groups whose nodes are never rebooted"
     )
-    verify_after: timedelta = _setting("15m", _UP_TO_A_DAY, "how long after a reboot it is first verified")  # noqa: RUF009
-    verify_timeout: timedelta = _setting("45m", _UP_TO_A_DAY, "when a rebooted node counts as not recovered")  # noqa: RUF009
+    verify_after: timedelta = _setting("15m", _UP_TO_A_DAY, "how often a rebooted node is looked at")  # noqa: RUF009
+    verify_timeout: timedelta = _setting("45m", _UP_TO_A_DAY, "how long a rebooted node has to recover")  # noqa: RUF009
     healthy_for: timedelta = _setting(  # noqa: RUF009
         "2m", _duration("0s", "24h"), "how long a rebooted node must stay healthy before it has recovered"
     )
     automatic_grace: timedelta = _setting(  # noqa: RUF009
-        "5m", _duration("0s", "24h"), "how long an alarm alone waits for HyperPod to announce its repair, if Automatic"
+        "5m", _duration("0s", "24h"), "how long an alarm alone waits for HyperPod's own repair, if Automatic"
     )
-    repair_timeout: timedelta = _setting("90m", _UP_TO_A_DAY, "when HyperPod's own repair counts as not recovered")  # noqa: RUF009
-    retry_attempts: int = _setting(0, _whole(0, 9), "retries of a reboot that failed with a retryable code")
-    retry_delay: timedelta = _setting("2m", _duration("1s", "15m"), "wait before the first retry; each further doubles")  # noqa: RUF009
+    repair_timeout: timedelta = _setting("90m", _UP_TO_A_DAY, "how long HyperPod's own repair has to succeed")  # noqa: RUF009
+    retry_attempts: int = _setting(0, _whole(0, 9), "automatic retries of a node that was busy")
+    retry_delay: timedelta = _setting("2m", _duration("1s", "15m"), "wait before the first retry; it doubles each time")  # noqa: RUF009
     full_sdk: bool = _setting(False, _FLAG, "whether the asset ships the whole SDK, as pip installs it", of_stack=True)
 
     def __post_init__(self) -> None:

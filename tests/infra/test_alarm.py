@@ -38,7 +38,7 @@ def test_alarm_tells_a_person_where_to_look_and_how_to_try_again(default: Templa
     assert len(description) + 6 * 100 < LONGEST_DESCRIPTION
 
 
-def test_topic_lets_in_that_alarm_alone(default: Template) -> None:
+def test_topic_accepts_messages_of_that_alarm_only(default: Template) -> None:
     """The function publishes with its own policy."""
     (policy,) = default.of("AWS::SNS::TopicPolicy").values()
     allowed = [each for each in policy["PolicyDocument"]["Statement"] if each["Effect"] == "Allow"]
@@ -53,7 +53,7 @@ def test_topic_lets_in_that_alarm_alone(default: Template) -> None:
 
 
 def test_our_own_alarms_match_no_prefix(full: Template) -> None:
-    """Else each would come back as a report that names no node."""
+    """Otherwise each would come back as a report that names no node."""
     names = [each["AlarmName"] for each in full.of("AWS::CloudWatch::Alarm").values()]
     assert names == [NAME]
     prefixes = FULL["alarm_name_prefixes"]

@@ -42,7 +42,7 @@ def test_changed_input_is_built_again_beside_the_first(kept: Kept) -> None:
     assert first.is_dir()
 
 
-def test_many_at_once_get_one_whole_directory(kept: Kept) -> None:
+def test_concurrent_builds_get_one_whole_directory(kept: Kept) -> None:
     """It does not matter which of them finishes first."""
     found: list[Path] = []
     threads = [threading.Thread(target=lambda: found.append(_get(kept))) for _ in range(8)]
@@ -56,7 +56,7 @@ def test_many_at_once_get_one_whole_directory(kept: Kept) -> None:
 
 
 def test_input_edited_while_it_is_built_is_built_again(kept: Kept) -> None:
-    """Else the old bytes would be kept under the new name, or the reverse."""
+    """Otherwise the old bytes would be kept under the new name, or the reverse."""
     source, log = kept.root / "input", list[str]()
 
     def build(target: Path) -> None:

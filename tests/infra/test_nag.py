@@ -16,8 +16,8 @@ def test_stack_has_no_unexplained_finding(context: dict[str, object], tmp_path: 
     synthesize(context, tmp_path, nag=True)
 
 
-def test_pack_does_find_what_is_wrong(tmp_path: Path) -> None:
-    """Else the test above would prove nothing."""
+def test_finding_of_the_pack_ends_the_synthesis(tmp_path: Path) -> None:
+    """Otherwise the test above would prove nothing."""
     app = App(outdir=str(tmp_path))
     sqs.Queue(Stack(app, "Bad"), "Open")
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))

@@ -155,7 +155,7 @@ def test_asset_ships_the_functions_code_as_it_is(asset: Path) -> None:
     assert {path.relative_to(shipped): path.read_bytes() for path in shipped.rglob("*.py")} == sources
 
 
-def test_bytecode_of_the_building_python_stays_behind(
+def test_bytecode_of_the_building_python_is_left_out(
     wheels: Path, pinned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is beside the sources after a test has imported them."""
@@ -271,8 +271,8 @@ def test_operation_that_is_gone_fails_the_build(
     assert list((tmp_path / "builds" / "packages").iterdir()) == []
 
 
-def test_part_that_is_no_longer_there_to_leave_out_fails_the_build(tmp_path: Path) -> None:
-    """Else its replacement would be shipped unnoticed."""
+def test_unused_part_that_is_gone_fails_the_build(tmp_path: Path) -> None:
+    """Otherwise its replacement would be shipped unnoticed."""
     with pytest.raises(
         PackagingError, match=r"^function asset: aws_lambda_powertools/event_handler is no longer there"
     ):
@@ -345,7 +345,7 @@ def test_interpreter_of_uv_is_found(tmp_path: Path) -> None:
     assert find_interpreter(environ) == Interpreter(path=named, version="3.13.9")
 
 
-def test_interpreter_of_another_minor_version_is_none(tmp_path: Path) -> None:
+def test_interpreter_of_another_minor_version_is_not_used(tmp_path: Path) -> None:
     """The runtime would ignore its bytecode."""
     path = _fake_python(tmp_path / "bin" / "python3.13", "3.12.1 CPython")
     assert find_interpreter({"PATH": str(path.parent), "HOME": str(tmp_path)}) is None

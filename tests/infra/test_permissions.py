@@ -46,12 +46,12 @@ def test_function_may_do_exactly_what_it_does(default: Template) -> None:
 
 
 def test_function_cannot_send_to_the_intake_queue(full: Template) -> None:
-    """Nothing is ever sent to oneself: Lambda stops such loops."""
+    """The function sends nothing to itself: Lambda stops such loops."""
     sent = [resources for actions, resources, _ in _granted(full) if "sqs:SendMessage" in actions]
     assert sent == [["<QueuesDeadLetters.Arn>"]]
 
 
-def test_function_with_a_cluster_tag_may_touch_only_clusters_so_tagged(full: Template) -> None:
+def test_function_with_a_cluster_tag_may_call_only_for_clusters_with_that_tag(full: Template) -> None:
     """The condition holds for every call on a cluster, not only for the reboot."""
     conditions = [condition for actions, _, condition in _granted(full) if actions == CLUSTER_CALLS]
     assert conditions == [{"StringEquals": {"aws:ResourceTag/team": "ml"}}]
@@ -77,7 +77,7 @@ def test_role_is_the_functions_alone_and_nothing_adds_to_it(default: Template) -
     assert not default.of("AWS::IAM::Policy")
 
 
-def test_no_action_is_allowed_by_wildcard_but_the_accounts_on_its_key(full: Template) -> None:
+def test_only_the_account_may_act_by_wildcard_and_only_on_its_key(full: Template) -> None:
     """Without an administrator a key can never be changed or deleted."""
     wild = [
         (kind, action, statement["Principal"])
@@ -89,7 +89,7 @@ def test_no_action_is_allowed_by_wildcard_but_the_accounts_on_its_key(full: Temp
     assert wild == [("AWS::KMS::Key", "kms:*", {"AWS": "arn:<AWS::Partition>:iam::<AWS::AccountId>:root"})]
 
 
-def test_every_resource_is_named_but_where_aws_knows_none(full: Template) -> None:
+def test_resource_is_a_wildcard_only_where_an_action_has_no_resource_level(full: Template) -> None:
     """In a key's policy `*` means that key."""
     everything = [
         statement["Action"]

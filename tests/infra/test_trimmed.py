@@ -50,7 +50,7 @@ def _is_modelled(kinds: list[str], _: str, answer: object) -> bool:
 
 
 def test_exchanges_have_requests_refusals_and_exceptions_of_every_operation(full_side: Side) -> None:
-    """Else the comparison would prove nothing."""
+    """Otherwise the comparison would prove nothing."""
     kinds: dict[str, Counter[str]] = {}
     for each in exchanges(full_side, OPERATIONS):
         played = full_side.play(each)

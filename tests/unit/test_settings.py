@@ -57,7 +57,7 @@ contexts = st.fixed_dictionaries(
 
 
 def test_no_context_gives_the_documented_defaults() -> None:
-    """The README's table has the same."""
+    """docs/settings.md, which is made from the code, has the same."""
     assert Settings.from_context({}).to_context() == {
         "clusters": ["*"],
         "default_cluster": None,
