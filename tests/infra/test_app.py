@@ -12,10 +12,12 @@ import pytest
 import app
 from infra.context import merged_context
 from infra.errors import ContextError
-from infra.function_asset import function_asset
+from infra.function_asset import NO_INTERPRETER, function_asset
+from infra.interpreter import find_interpreter
 from node_remediation.settings import Settings
 
 ROOT = Path(app.__file__).parent
+QUIET = "" if find_interpreter(os.environ) else f"{NO_INTERPRETER}\n"
 DURATION = 'a duration from "1s" to "24h" such as "90s", "30m", "24h"'
 
 
@@ -31,7 +33,7 @@ def test_synth_prints_nothing_and_takes_overrides_from_the_command_line(tmp_path
     """It needs no account, region or credentials."""
     function_asset()
     ran = _run(tmp_path, {"remediation.cooldown": "20m", "remediation.clusters": "a,b*"})
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", QUIET)
     template = json.loads((tmp_path / "HyperPodNodeRemediation.template.json").read_text())
     (function,) = [each for each in template["Resources"].values() if each["Type"] == "AWS::Lambda::Function"]
     settings = Settings.from_env(function["Properties"]["Environment"]["Variables"])
@@ -43,8 +45,46 @@ def test_synth_with_full_sdk_ships_the_full_asset(tmp_path: Path) -> None:
     for value, shipped in (("false", False), ("true", True)):
         out = tmp_path / value
         ran = _run(out, {"remediation.full_sdk": value})
-        assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+        assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", QUIET)
         assert bool(list(out.glob("asset.*/botocore/data/ec2"))) is shipped
+
+
+def _cdk(*arguments: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run the CDK CLI as a person without AWS credentials does, its own environment set up by `make`."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    env |= {"PATH": f"{ROOT / '.venv/bin'}:{os.environ['PATH']}", "NO_COLOR": "1", "CDK_DISABLE_CLI_TELEMETRY": "true"}
+    env |= {"AWS_EC2_METADATA_DISABLED": "true"}
+    env |= dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
+    command = ["cdk", *arguments, "--no-notices", "--output", str(directory / "assembly")]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+
+def test_cli_without_credentials_synthesizes_and_warns_of_nothing(tmp_path: Path) -> None:
+    """The CLI would count the feature flags that are not set."""
+    ran = _cdk("synth", "--quiet", directory=tmp_path)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", QUIET)
+
+
+def test_cli_without_credentials_refuses_to_deploy_in_one_line(tmp_path: Path) -> None:
+    """The line is the CLI's own."""
+    ran = _cdk("deploy", directory=tmp_path)
+    assert ran.returncode == 1
+    assert [
+        line for line in ran.stderr.splitlines() if line and line not in QUIET and "Synthesis time" not in line
+    ] == [
+        "Unable to resolve AWS account to use. It must be either configured when you define your CDK Stack, "
+        "or through the environment"
+    ]
+
+
+def test_app_outside_the_virtual_environment_says_in_one_line_what_to_do() -> None:
+    """An isolated interpreter finds the modules no more than the system's own does."""
+    ran = subprocess.run([sys.executable, "-I", "-S", "app.py"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (
+        1,
+        f"app.py: {sys.executable} has no module aws_cdk: activate the virtual environment (. .venv/bin/activate) "
+        "or use make (make synth, make deploy)\n",
+    )
 
 
 @pytest.mark.parametrize(
@@ -73,7 +113,7 @@ def test_synth_with_full_sdk_ships_the_full_asset(tmp_path: Path) -> None:
 def test_wrong_setting_ends_synth_with_one_line(tmp_path: Path, context: dict[str, object], line: str) -> None:
     """There is no traceback: the reader is the person who made the mistake."""
     ran = _run(tmp_path, context)
-    assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", line + "\n")
+    assert (ran.returncode, ran.stdout, ran.stderr.removeprefix(QUIET)) == (1, "", line + "\n")
 
 
 @pytest.mark.parametrize("context", [{"remediation": "all"}, {"remediation": ["x"]}])

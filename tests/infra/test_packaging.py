@@ -4,8 +4,10 @@ import hashlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
+import venv
 import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -307,15 +309,30 @@ def test_pip_failure_is_one_line_that_says_why(
     assert list((tmp_path / "builds" / "packages").iterdir()) == []
 
 
-def test_build_without_the_runtimes_python_leaves_bytecode_out_and_says_so(
+def test_build_without_the_runtimes_python_has_no_bytecode_and_says_in_one_line_what_differs(
     tmp_path: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It says so in one line: a slower start is no reason to fail."""
+    """The line names the cold start, the hash, and how to get that Python; a slower start is no reason to fail."""
     monkeypatch.setattr(packaging, "find_interpreter", lambda _: None)
     asset = packaging.function_asset(tmp_path, wheels=wheels)
     assert not list(asset.rglob("*.pyc"))
     assert len(list(asset.rglob("*.py"))) > 100
-    assert capsys.readouterr().err.count("\n") == 1
+    assert re.fullmatch(
+        r"function asset: no Python 3\.13 .*cold start.*hash.*: uv python install 3\.13, or pyenv install 3\.13\n",
+        capsys.readouterr().err,
+    )
+
+
+def test_environment_without_pip_fails_in_one_line_that_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A virtual environment made by uv has no pip until its requirements are installed."""
+    venv.create(tmp_path / "venv", with_pip=False)
+    python = str(tmp_path / "venv" / "bin" / "python")
+    monkeypatch.setattr(sys, "executable", python)
+    with pytest.raises(PackagingError) as raised:
+        packaging.downloaded_wheels(tmp_path / "builds")
+    assert str(raised.value) == f"function asset: {python} has no pip: uv pip install pip, or python3 -m ensurepip"
 
 
 def _fake_python(path: Path, says: str, code: int = 0) -> Path:
