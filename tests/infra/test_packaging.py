@@ -260,19 +260,6 @@ def test_asset_is_small(asset: Path) -> None:
     assert len(archive.getvalue()) <= MOST_BYTES
 
 
-def test_operation_that_is_gone_fails_the_build(
-    pinned: Path, wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The error is one line, and the build keeps nothing."""
-    pinned.write_bytes(REQUIREMENTS.read_bytes())
-    monkeypatch.setattr(packaging, "OPERATIONS", {"sqs": ("SendMessageBatch", "SendMessages")})
-    with pytest.raises(
-        PackagingError, match=r"^function asset: botocore's model of sqs has no operation SendMessages$"
-    ):
-        packaging.function_asset(tmp_path / "builds", wheels=wheels)
-    assert list((tmp_path / "builds" / "packages").iterdir()) == []
-
-
 def test_part_that_is_no_longer_there_to_leave_out_fails_the_build(tmp_path: Path) -> None:
     """Else its replacement would be shipped unnoticed."""
     with pytest.raises(
