@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -49,32 +50,38 @@ def test_synth_with_full_sdk_ships_the_full_asset(tmp_path: Path) -> None:
         assert bool(list(out.glob("asset.*/botocore/data/ec2"))) is shipped
 
 
-def _cdk(*arguments: str, directory: Path) -> subprocess.CompletedProcess[str]:
-    """Run the CDK CLI as a person without AWS credentials does, its own environment set up by `make`."""
+def _without_credentials() -> dict[str, str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    env |= {"PATH": f"{ROOT / '.venv/bin'}:{os.environ['PATH']}", "NO_COLOR": "1", "CDK_DISABLE_CLI_TELEMETRY": "true"}
-    env |= {"AWS_EC2_METADATA_DISABLED": "true"}
-    env |= dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
-    command = ["cdk", *arguments, "--no-notices", "--output", str(directory / "assembly")]
-    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    files = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
+    return {**env, **files, "AWS_EC2_METADATA_DISABLED": "true", "NO_COLOR": "1", "CDK_DISABLE_CLI_TELEMETRY": "true"}
 
 
 def test_cli_without_credentials_synthesizes_and_warns_of_nothing(tmp_path: Path) -> None:
     """The CLI would count the feature flags that are not set."""
-    ran = _cdk("synth", "--quiet", directory=tmp_path)
+    env = _without_credentials() | {"PATH": f"{ROOT / '.venv/bin'}:{os.environ['PATH']}"}
+    command = ["cdk", "synth", "--quiet", "--no-notices", "--output", str(tmp_path)]
+    ran = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", QUIET)
 
 
-def test_cli_without_credentials_refuses_to_deploy_in_one_line(tmp_path: Path) -> None:
-    """The line is the CLI's own."""
-    ran = _cdk("deploy", directory=tmp_path)
-    assert ran.returncode == 1
-    assert [
-        line for line in ran.stderr.splitlines() if line and line not in QUIET and "Synthesis time" not in line
-    ] == [
-        "Unable to resolve AWS account to use. It must be either configured when you define your CDK Stack, "
-        "or through the environment"
-    ]
+@pytest.mark.parametrize(
+    ("options", "env", "code", "line"),
+    [
+        ([], {}, 1, "AWS credentials: none found; use aws configure, aws sso login or export AWS_PROFILE=NAME .*"),
+        (["--all", "--profile", "no"], {}, 1, r"AWS credentials: The config profile \(no\) could not be found"),
+        (["--all"], {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}, 0, ""),
+    ],
+    ids=["none", "no such profile", "some"],
+)
+def test_deployment_without_credentials_ends_before_the_synthesis_in_one_line(
+    options: list[str], env: dict[str, str], code: int, line: str
+) -> None:
+    """`make deploy` passes on the CDK CLI's options."""
+    command = [sys.executable, "-m", "infra.credentials", *options]
+    env = {**_without_credentials(), **env}
+    ran = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (code, "")
+    assert re.fullmatch(line, ran.stderr.rstrip())
 
 
 def test_app_outside_the_virtual_environment_says_in_one_line_what_to_do() -> None:
@@ -122,35 +129,24 @@ def test_settings_that_are_no_object_are_left_to_the_parser(context: dict[str, o
     assert merged_context({**context, "remediation.batch_size": "1"}) == context["remediation"]
 
 
+MEANT = f"did you mean remediation.cooldown, which takes {DURATION}?"
+
+
 @pytest.mark.parametrize(
-    "key",
+    ("keys", "meant"),
     [
-        "remediaton.cooldown",
-        "remediations.cooldown",
-        "Remediation.cooldown",
-        "REMEDIATION.COOLDOWN",
-        "remediation:cooldown",
-        "remediation-cooldown",
-        "remediation_cooldown",
-        "hyperpod.cooldown",
-        "cooldown",
+        ("remediaton.cooldown remediations.cooldown Remediation.cooldown REMEDIATION.COOLDOWN", MEANT),
+        ("remediation:cooldown remediation-cooldown remediation_cooldown hyperpod.cooldown cooldown", MEANT),
+        ("remediaton Remediation remediations", "did you mean remediation, which takes an object of settings?"),
     ],
+    ids=["prefix", "separator", "object"],
 )
-def test_misspelt_prefix_is_refused_with_what_was_probably_meant(key: str) -> None:
-    """Without an error the deployment would silently use the default."""
-    with pytest.raises(ContextError) as raised:
-        merged_context({"remediation": {}, key: "5m"})
-    assert str(raised.value) == (f"{key}: no such setting; did you mean remediation.cooldown, which takes {DURATION}?")
-
-
-@pytest.mark.parametrize("key", ["remediaton", "Remediation", "remediations"])
-def test_misspelt_object_in_cdk_json_is_refused(key: str) -> None:
-    """Without an error all of its settings would be ignored."""
-    with pytest.raises(ContextError) as raised:
-        merged_context({key: {"mode": "paused"}})
-    assert str(raised.value) == (
-        f"{key}: no such setting; did you mean remediation, which takes an object of settings?"
-    )
+def test_misspelt_prefix_is_refused_with_what_was_probably_meant(keys: str, meant: str) -> None:
+    """Without an error the deployment would silently use the defaults."""
+    for key in keys.split():
+        with pytest.raises(ContextError) as raised:
+            merged_context({"remediation": {}, key: "5m"})
+        assert str(raised.value) == f"{key}: no such setting; {meant}"
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,6 @@ from node_remediation.aws import OPERATIONS
 from node_remediation.settings import SWEEP_DETAIL_TYPE, SWEEP_SOURCE
 from tests.infra.environment import ENVIRONMENT
 
-REQUIREMENTS = packaging.REQUIREMENTS
 SAMPLE = Path(__file__).parent.parent / "samples" / "node-health.documented.json"
 MOST_BYTES = 5_000_000
 # What the function needs: each listed operation, and its libraries from the asset only.
@@ -90,18 +89,6 @@ def wheels() -> Path:
     return packaging.downloaded_wheels()
 
 
-@pytest.fixture
-def pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make the build read requirements of the test, in another project directory."""
-    for name in packaging.RECIPE:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    requirements = tmp_path / "requirements.txt"
-    monkeypatch.setattr(packaging, "ROOT", tmp_path)
-    monkeypatch.setattr(packaging, "REQUIREMENTS", requirements)
-    return requirements
-
-
 def _digest(root: Path) -> dict[str, str]:
     return {
         path.relative_to(root).as_posix(): f"{path.stat().st_mode:o} {hashlib.sha256(path.read_bytes()).hexdigest()}"
@@ -157,19 +144,16 @@ def test_asset_ships_the_functions_code_as_it_is(asset: Path) -> None:
     assert {path.relative_to(shipped): path.read_bytes() for path in shipped.rglob("*.py")} == sources
 
 
-def test_bytecode_of_the_building_python_stays_behind(
-    wheels: Path, pinned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bytecode_of_the_building_python_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is beside the sources after a test has imported them."""
-    pinned.write_bytes(REQUIREMENTS.read_bytes())
-    code = tmp_path / "node_remediation"
-    (code / "__pycache__").mkdir(parents=True)
+    code, packages, built = (tmp_path / name for name in ("node_remediation", "packages", "built"))
+    for directory in (code / "__pycache__", packages, built):
+        directory.mkdir(parents=True)
     (code / "__init__.py").touch()
     (code / "__pycache__" / "left.cpython-311.pyc").touch()
     monkeypatch.setattr(packaging, "CODE", code)
-    asset = packaging.function_asset(tmp_path / "builds", wheels=wheels)
-    assert not list(asset.rglob("left.*"))
-    assert (asset / "node_remediation" / "__init__.py").is_file()
+    packaging._asset(built, packages, None)
+    assert [path.name for path in built.rglob("*")] == ["node_remediation", "__init__.py"]
 
 
 @pytest.mark.skipif(find_interpreter(os.environ) is None, reason="the runtime's own Python is not here")
@@ -284,16 +268,14 @@ def test_pins_hold_for_every_python() -> None:
     ids=["without a hash", "of other bytes", "unreadable"],
 )
 def test_pip_failure_is_one_line_that_says_why(
-    wheels: Path, pinned: Path, tmp_path: Path, requirement: str, said: str
+    wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, requirement: str, said: str
 ) -> None:
-    """The build keeps nothing."""
-    pinned.write_text(requirement)
-    with pytest.raises(PackagingError) as raised:
-        packaging.function_asset(tmp_path / "builds", wheels=wheels)
-    assert "\n" not in str(raised.value)
-    assert str(raised.value).startswith("function asset: pip install failed: ")
+    """Pip itself writes several."""
+    monkeypatch.setattr(packaging, "REQUIREMENTS", tmp_path / "requirements.txt")
+    packaging.REQUIREMENTS.write_text(requirement)
+    with pytest.raises(PackagingError, match=r"^function asset: pip install failed: [^\n]+$") as raised:
+        packaging._pip("install", "--no-index", "--find-links", str(wheels), "--target", str(tmp_path / "built"))
     assert said in str(raised.value).lower()
-    assert list((tmp_path / "builds" / "packages").iterdir()) == []
 
 
 def test_build_without_the_runtimes_python_has_no_bytecode_and_says_in_one_line_what_differs(
