@@ -15,6 +15,8 @@ from infra.context import merged_context
 from infra.errors import ContextError
 from infra.function_asset import NO_INTERPRETER, function_asset
 from infra.interpreter import find_interpreter
+from local import deploy
+from local.deploy import DeployFailed
 from node_remediation.settings import Settings
 
 ROOT = Path(app.__file__).parent
@@ -82,6 +84,12 @@ def test_deployment_without_credentials_ends_before_the_synthesis_in_one_line(
     ran = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout) == (code, "")
     assert re.fullmatch(line, ran.stderr.rstrip())
+
+
+def test_deployment_to_the_local_aws_without_the_cli_names_the_command_that_installs_it(tmp_path: Path) -> None:
+    """A virtual environment that `make setup` did not make has the Python packages alone."""
+    with pytest.raises(DeployFailed, match=r"^the CDK CLI is not installed: make setup$"):
+        deploy._run({"PATH": str(tmp_path)}, tmp_path, ["deploy"], None)
 
 
 def test_app_outside_the_virtual_environment_says_in_one_line_what_to_do() -> None:
