@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from bench.world import Work
-from node_remediation.settings import FUNCTION_MEMORY_MB, Settings
+from node_remediation.settings import FUNCTION_MEMORY_MB, SWEEP_EVERY, Settings
 
 # US East (N. Virginia), US dollars, as AWS lists them; no free tier. Assumptions: check them before you rely on them.
 LAMBDA_GB_SECOND = 0.0000133334  # arm64
@@ -22,7 +23,7 @@ METRIC = 0.30
 ALARM = 0.10
 
 HOURS = 730
-SWEEPS = HOURS * 60
+SWEEPS = int(timedelta(hours=HOURS) / SWEEP_EVERY)
 # An event source mapping with a maximum concurrency asks its queue with five pollers without a pause, 20 s each time
 # ("Configuring scaling behavior for SQS event source mappings").
 POLLERS, POLL_SECONDS = 5, 20

@@ -13,7 +13,7 @@ from typing import Any
 from bench.reports import Report, body, report
 from bench.tools import NAIVE, OURS, BenchError, Build
 from bench.world import Bench, World, world
-from node_remediation.settings import Settings
+from node_remediation.settings import SWEEP_EVERY, Settings
 
 # One large cluster, where all invocations write one budget; ten, where each batch has nodes of all.
 CLUSTERS = (1, 10)
@@ -23,7 +23,6 @@ _PATIENCE_SECONDS = 1200
 _LOG_SECONDS = 60
 _SEED = 5
 _MOST_LINES = 10_000
-_SWEEP_SECONDS = 60.0  # as deployed; the naive build has no sweep
 # What the bench itself asks meanwhile.
 _OWN_CALLS = ("sqs:GetQueueAttributes", "lambda:", "logs:")
 
@@ -41,7 +40,6 @@ class Storm:
     outcomes: dict[str, int]
     lost: int
     told_twice: int
-    rebooted_nodes: int
     rebooted_twice: int
     dead_letters: int
 
@@ -66,7 +64,7 @@ def measure(bench: Bench) -> Storms:
 def _storm(bench: Bench, build: Build, count: int, clusters: int) -> Storm:
     """Send all messages before the first is taken."""
     context = {} if build.takes_batches else {"remediation.batch_size": "1", "remediation.batch_window": "0s"}
-    sweep_every = _SWEEP_SECONDS if build.takes_batches else None
+    sweep_every = SWEEP_EVERY.total_seconds() if build.takes_batches else None  # the naive build has no sweep
     with world(bench, seconds=0, context=context, sweep_every=sweep_every) as stage:
         if not build.takes_batches:
             _ship(stage, build)
@@ -93,7 +91,6 @@ def _storm(bench: Bench, build: Build, count: int, clusters: int) -> Storm:
             outcomes=dict(Counter(" ".join(filter(None, (line["outcome"], line.get("code")))) for line in lines)),
             lost=len(asked - told.keys()),
             told_twice=sum(count > 1 for count in told.values()),
-            rebooted_nodes=len(reboots),
             rebooted_twice=sum(count > 1 for count in reboots.values()),
             dead_letters=_waiting_messages(stage, "DeadLetterQueueUrl"),
         )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.function_asset import CODE, function_asset
+from infra.function_asset import CODE, HANDLER, function_asset
 from infra.interpreter import RUNTIME_VERSION, Interpreter, find_interpreter
 from infra.kept import Kept
 
@@ -90,7 +90,7 @@ def run(command: Sequence[str]) -> None:
 
 
 def _build(name: str, asset: Path, directory: Path) -> Build:
-    handler = "node_remediation.handler.lambda_handler" if name == OURS else "naive.handler.lambda_handler"
+    handler = HANDLER if name == OURS else "naive.handler.lambda_handler"
     archive = directory / f"{name.replace(' ', '')}.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         for path in sorted(path for path in asset.rglob("*") if path.is_file()):

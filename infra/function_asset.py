@@ -20,6 +20,7 @@ from node_remediation.aws import OPERATIONS
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "lambda" / "requirements.txt"
 CODE = ROOT / "lambda" / "node_remediation"
+HANDLER = "node_remediation.handler.lambda_handler"
 BUILDS = ROOT / "build" / "function"
 # Wheels for the function's platform, on every build platform. The runtime's C library is newer than all three.
 PLATFORMS = ("manylinux2014_aarch64", "manylinux_2_17_aarch64", "manylinux_2_28_aarch64")
@@ -52,7 +53,7 @@ UNUSED = (
 )
 NO_INTERPRETER = (
     f"function asset: no Python {RUNTIME_VERSION} on PATH, in pyenv or uv: built without .pyc: each cold start"
-    " compiles the modules, which takes about a second, and the asset's hash differs from a build with .pyc;"
+    " compiles the modules, which takes a second or two, and the asset's hash differs from a build with .pyc;"
     f" to get it: uv python install {RUNTIME_VERSION}, or pyenv install {RUNTIME_VERSION}"
 )
 # The dependencies' part of the asset depends on these files and on the pins.

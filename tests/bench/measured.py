@@ -43,7 +43,6 @@ def storm(build: str = OURS, *, calls: int = 200, lost: int = 0, clusters: int =
         outcomes={"rebooted": 500, "duplicate": 500},
         lost=lost,
         told_twice=0,
-        rebooted_nodes=500,
         rebooted_twice=0,
         dead_letters=0,
     )
