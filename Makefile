@@ -73,12 +73,15 @@ synth: setup  ## The CloudFormation template (ARGS go to the CDK CLI)
 	@cdk synth $(ARGS)
 
 bootstrap: setup  ## Once per AWS account and region
+	@python -m infra.credentials $(ARGS)
 	@cdk bootstrap $(ARGS)
 
 deploy: setup  ## Deploy or update the stack
+	@python -m infra.credentials $(ARGS)
 	@cdk deploy $(ARGS)
 
 destroy: setup  ## Remove the stack
+	@python -m infra.credentials $(ARGS)
 	@cdk destroy $(ARGS)
 
 local: setup  ## Deploy to a local AWS, print the export lines for another shell, stay up

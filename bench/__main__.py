@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bench import cold, growth, latency, report, results, scaling, storm, sweep
+from bench import cold, documents, latency, results, scaling, storm, sweep
 from bench.results import Taken
 from bench.targets import Measured
 from bench.tools import ROOT, BenchError
@@ -60,13 +60,14 @@ def _write() -> None:
         sweep=results.load("sweep", sweep.Sweeps).value,
     )
     grown = results.load("scaling", scaling.Scaling)
-    documents = {
-        "benchmarks.md": report.text(Taken(measured, starts.day, starts.cores), grown.value),
-        "scaling.md": growth.text(grown, measured.storm),
+    blocks = {
+        "benchmarks.md": documents.benchmarks(Taken(measured, starts.day, starts.cores), grown.value),
+        "scaling.md": documents.growth(grown, measured.storm),
     }
-    for name, content in documents.items():
-        (ROOT / "docs" / name).write_text(content)
-        print(f"bench: wrote docs/{name}")
+    for name, measured_blocks in blocks.items():
+        document = ROOT / "docs" / name
+        document.write_text(documents.filled(document.read_text(), measured_blocks))
+        print(f"bench: wrote the tables of docs/{name}")
 
 
 if __name__ == "__main__":

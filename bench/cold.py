@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bench.builds import Build
 from bench.reports import batch
-from bench.tools import BenchError
+from bench.tools import BenchError, Build
 from bench.world import LATENCY_SECONDS, Bench, World, world
 
 ROUNDS = 15
@@ -51,8 +50,12 @@ def measure(bench: Bench, *, rounds: int = ROUNDS) -> Cold:
     """Measure in rounds. One before the first only brings the files into memory and is not kept."""
     with world(bench, seconds=LATENCY_SECONDS) as stage:
         starts = [start for number in range(rounds + 1) for start in _round(stage, number) if number]
-    sizes = [Size(each.name, each.zipped_bytes, each.unpacked_bytes) for each in bench.builds.values()]
-    return Cold(tuple(sizes), tuple(starts))
+    return Cold(tuple(map(_size, bench.builds.values())), tuple(starts))
+
+
+def _size(build: Build) -> Size:
+    unpacked = sum(path.stat().st_size for path in build.asset.rglob("*") if path.is_file())
+    return Size(build.name, build.archive.stat().st_size, unpacked)
 
 
 def _round(stage: World, number: int) -> Iterator[Start]:

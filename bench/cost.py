@@ -1,8 +1,11 @@
 """Reckons what a month costs: counted calls times list prices. Pure."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 
-from node_remediation.settings import FUNCTION_MEMORY_MB, Settings
+from bench.world import Work
+from node_remediation.settings import FUNCTION_MEMORY_MB, SWEEP_EVERY, Settings
 
 # US East (N. Virginia), US dollars, as AWS lists them; no free tier. Assumptions: check them before you rely on them.
 LAMBDA_GB_SECOND = 0.0000133334  # arm64
@@ -20,7 +23,7 @@ METRIC = 0.30
 ALARM = 0.10
 
 HOURS = 730
-SWEEPS = HOURS * 60
+SWEEPS = int(timedelta(hours=HOURS) / SWEEP_EVERY)
 # An event source mapping with a maximum concurrency asks its queue with five pollers without a pause, 20 s each time
 # ("Configuring scaling behavior for SQS event source mappings").
 POLLERS, POLL_SECONDS = 5, 20
@@ -36,15 +39,26 @@ FAILING_SHARE = 0.05
 LOOKS = -(-Settings().verify_timeout // Settings().verify_after)
 
 
+WATCHING = "metrics, alarm"
+
+
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Holds what one invocation took, or the part of it that one node took."""
+    """Holds what one invocation of `reports` took, or the part of it that one node took."""
 
     seconds: float
     writes: float
     reads: float
     log_bytes: float
     reports: int = 0
+
+    @classmethod
+    def of(cls, works: Sequence[Work], *, parts: float, reports: int = 0) -> "Use":
+        """Return one of so many equal parts of these invocations."""
+        seconds, writes, reads, log_bytes = (
+            sum(getattr(work, each) for work in works) / parts for each in ("seconds", "writes", "reads", "log_bytes")
+        )
+        return cls(seconds, writes, reads, log_bytes, reports)
 
     @property
     def ledger(self) -> float:
@@ -59,47 +73,25 @@ class Use:
         return self.log_bytes / 1e9 * LOG_GB
 
 
-@dataclass(frozen=True, slots=True)
-class Month:
-    """Holds dollars by what they are paid for. `watching` is for custom metrics and the alarm."""
+def month(reports: int, *, each: Use, look: Use, sweep: Use) -> dict[str, float]:
+    """Return the dollars of a month by what they are paid for, of so many reports that come as in `each`.
 
-    function: float
-    queues: float
-    ledger: float
-    logs: float
-    schedule: float
-    failures: float
-    key: float
-    watching: float
-
-    @property
-    def total(self) -> float:
-        return float(sum(getattr(self, each.name) for each in fields(self)))
-
-
-def month(reports: int, *, each: Use, look: Use, sweep: Use) -> Month:
-    """Return a month of so many reports that come as in the invocation `each`. All are rebooted.
-
-    `look` is one node's part of a sweep that looks at it, `sweep` one that finds nothing.
+    All are rebooted. `look` is one node's part of a sweep that looks at it, `sweep` one that finds nothing.
     """
     invocations, looks = reports / each.reports, reports * LOOKS
     taken = 2 * -(-each.reports // MESSAGES_PER_CALL) * invocations
     polls = POLLERS * HOURS * 3600 / POLL_SECONDS
     requests = LAMBDA_REQUEST * (invocations + SWEEPS)
     metrics = SWEEP_METRICS + CLUSTERS * METRICS_PER_CLUSTER * min(1.0, reports / CLUSTERS / HOURS)
-    return Month(
-        function=requests + invocations * each.time + looks * look.time + SWEEPS * sweep.time,
-        queues=(reports + taken + polls) * SQS_REQUEST,
-        ledger=invocations * each.ledger + looks * look.ledger + SWEEPS * sweep.ledger,
-        logs=invocations * each.logs + looks * look.logs + SWEEPS * sweep.logs,
-        schedule=SWEEPS * SCHEDULED_EVENT,
-        failures=_failures(reports, invocations),
-        key=KMS_KEY + (KEY_PERIODS + 2 * min(invocations, KEY_PERIODS)) * KMS_REQUEST,
-        watching=ALARM + metrics * METRIC,
-    )
-
-
-def _failures(reports: int, invocations: float) -> float:
-    """Count a letter for each; a notice and a mail for each invocation with one, or each report if they are fewer."""
+    # A letter for each failure; a notice and a mail for each invocation with one.
     failing = reports * FAILING_SHARE
-    return failing * SQS_REQUEST + min(failing, invocations) * (SNS_PUBLISH + SNS_MAIL)
+    return {
+        "function": requests + invocations * each.time + looks * look.time + SWEEPS * sweep.time,
+        "queues": (reports + taken + polls) * SQS_REQUEST,
+        "ledger": invocations * each.ledger + looks * look.ledger + SWEEPS * sweep.ledger,
+        "logs": invocations * each.logs + looks * look.logs + SWEEPS * sweep.logs,
+        "schedule": SWEEPS * SCHEDULED_EVENT,
+        "failures": failing * SQS_REQUEST + min(failing, invocations) * (SNS_PUBLISH + SNS_MAIL),
+        "key": KMS_KEY + (KEY_PERIODS + 2 * min(invocations, KEY_PERIODS)) * KMS_REQUEST,
+        WATCHING: ALARM + metrics * METRIC,
+    }

@@ -6,10 +6,8 @@ import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qs
 
@@ -22,29 +20,19 @@ HOST = "localhost"
 
 
 class Certificate:
-    """Makes a root and a server's certificate by it, both of today.
-
-    `roots` is what a function trusts: the file that botocore ships, with this root added.
-    """
+    """Makes the server's certificate, for two days. `roots` is what botocore ships, with this certificate added."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self.root, self.chain, self.key = (directory / name for name in ("root.pem", "server.pem", "server.key"))
-        root_key, request, extensions = (directory / name for name in ("root.key", "server.csr", "server.ext"))
-        extensions.write_text(f"subjectAltName=DNS:{HOST}\n")
-        days = ["-days", "2"]
-        new = ["openssl", "req", "-newkey", "rsa:2048", "-nodes"]
+        self.chain, self.key, self.roots = (directory / name for name in ("server.pem", "server.key", "roots.pem"))
+        made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={HOST}"]
+        files = ["-addext", f"subjectAltName=DNS:{HOST}", "-keyout", str(self.key), "-out", str(self.chain)]
         try:
-            run([*new, "-x509", *days, "-subj", "/CN=bench root", "-keyout", str(root_key), "-out", str(self.root)])
-            run([*new, "-subj", f"/CN={HOST}", "-keyout", str(self.key), "-out", str(request)])
-            signed_by = ["-CA", str(self.root), "-CAkey", str(root_key), "-CAcreateserial"]
-            files = ["-in", str(request), "-out", str(self.chain), "-extfile", str(extensions)]
-            run(["openssl", "x509", "-req", *days, *signed_by, *files])
+            run([*made, *files])
         except FileNotFoundError:
             raise BenchError("openssl is not on PATH: the bench makes its certificate with it") from None
-        self.roots = directory / "roots.pem"
         shipped = Path(botocore.__file__).parent / "cacert.pem"
-        self.roots.write_text(f"{shipped.read_text()}\n{self.root.read_text()}")
+        self.roots.write_text(f"{shipped.read_text()}\n{self.chain.read_text()}")
 
 
 class Endpoint:
@@ -66,9 +54,7 @@ class Endpoint:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
 
@@ -121,17 +107,13 @@ class _Handler(BaseHTTPRequestHandler):
         endpoint.count(name, units_of(name, body, content))
         time.sleep(max(0.0, endpoint.seconds - (time.monotonic() - came)))
         self.send_response_only(answer.status)
-        for key, value in _kept_headers(answer.getheaders()):
-            self.send_header(key, value)
+        for key, value in answer.getheaders():
+            if key.lower() not in ("content-length", "transfer-encoding", "connection"):
+                self.send_header(key, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
         self.wfile.flush()
-
-
-def _kept_headers(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    dropped = {"content-length", "transfer-encoding", "connection"}
-    return [(key, value) for key, value in headers if key.lower() not in dropped]
 
 
 _SERVICES = {"DynamoDB_20120810": "dynamodb", "AmazonSSM": "ssm", "AmazonSQS": "sqs", "SageMaker": "sagemaker"}

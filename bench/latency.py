@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from bench.reports import DETAIL_TYPE, SOURCE, Report, detail
 from bench.tools import BenchError
 from bench.world import Bench, World, world
-from node_remediation.settings import Settings
+from node_remediation.settings import SWEEP_EVERY, Settings
 
 EVENTS = 40
 _PATIENCE_SECONDS = 60
 _POLL_SECONDS = 0.02
-_SWEEP_SECONDS = 60.0  # as deployed
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class Latency:
 
 def measure(bench: Bench, *, events: int = EVENTS) -> Latency:
     """Put one event after another: each opens a batching window of its own, which is the longest wait."""
-    with world(bench, seconds=0, sweep_every=_SWEEP_SECONDS) as stage:
+    with world(bench, seconds=0, sweep_every=SWEEP_EVERY.total_seconds()) as stage:
         stage.delay_deployed()
         reports = stage.cluster(1 + events)
         found = [_seconds(stage, each, before) for before, each in enumerate(reports)]

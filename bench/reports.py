@@ -11,6 +11,7 @@ from local.aws import ACCOUNT
 from node_remediation.settings import SWEEP_DETAIL_TYPE, SWEEP_SOURCE
 
 SOURCE, DETAIL_TYPE = "aws.sagemaker", "SageMaker HyperPod Cluster Node Health Event"
+REASON = "InstanceUnhealthyFaultType: NvidiaGPUUnhealthy"
 _REGION = "us-east-1"
 
 
@@ -30,40 +31,22 @@ def report(cluster: str, node: str) -> Report:
 
 def detail(reported: Report) -> dict[str, Any]:
     """Return a node health event's detail, as documented ("Cluster node health event")."""
-    summary = {
-        "HealthStatus": "Unhealthy",
-        "HealthStatusReason": "InstanceUnhealthyFaultType: NvidiaGPUUnhealthy",
-        "RepairAction": "None",
-        "Recommendation": "Reboot the node to recover from the fault.",
-    }
+    summary = {"HealthStatus": "Unhealthy", "HealthStatusReason": REASON, "RepairAction": "None"}
+    summary["Recommendation"] = "Reboot the node to recover from the fault."
     return {"ClusterName": reported.cluster, "InstanceId": reported.node, "HealthSummary": summary}
 
 
 def body(reported: Report, now: datetime) -> str:
     """Return a node health event, as it lies in the intake queue."""
-    event = {
-        "version": "0",
-        "id": reported.event_id,
-        "detail-type": DETAIL_TYPE,
-        "source": SOURCE,
-        "account": ACCOUNT,
-        "time": _iso(now),
-        "region": _REGION,
-        "resources": [f"arn:aws:sagemaker:{_REGION}:{ACCOUNT}:cluster/{reported.cluster}"],
-        "detail": detail(reported),
-    }
-    return json.dumps(event)
+    event: dict[str, Any] = {"version": "0", "id": reported.event_id, "detail-type": DETAIL_TYPE, "source": SOURCE}
+    event |= {"account": ACCOUNT, "time": _iso(now), "region": _REGION, "detail": detail(reported)}
+    return json.dumps(event | {"resources": [f"arn:aws:sagemaker:{_REGION}:{ACCOUNT}:cluster/{reported.cluster}"]})
 
 
 def batch(reports: Sequence[Report]) -> dict[str, Any]:
     """Return what the event source mapping hands the function."""
     now = datetime.now(UTC)
     return {"Records": [_record(each, now) for each in reports]}
-
-
-def event_bytes(reports: Sequence[Report]) -> int:
-    """Return the size of the event that these reports make, of which an invocation takes 6 MB."""
-    return len(json.dumps(batch(reports), separators=(",", ":")))
 
 
 def sweep() -> dict[str, str]:

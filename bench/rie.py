@@ -1,5 +1,6 @@
 """Runs a function on the real Lambda runtime: interface emulator, interface client, the runtime's own Python."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -10,15 +11,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from types import TracebackType
 from typing import IO, Any, Self
 
-from bench.builds import Build
-from bench.tools import BenchError, Runtime
+from bench.tools import BenchError, Build, Runtime
 from node_remediation.settings import FUNCTION_MEMORY_MB, FUNCTION_TIMEOUT
 
 TIMEOUT_SECONDS = int(FUNCTION_TIMEOUT.total_seconds())
@@ -41,9 +39,9 @@ class Invocation:
     cpu_ms: float
 
 
-def on_lambda_ms(duration_ms: float, cpu_ms: float) -> float:
+def on_lambda(duration: float, cpu: float) -> float:
     """Return a duration as it is with the share of a core that Lambda gives: work takes longer, waiting does not."""
-    return duration_ms + cpu_ms * (1 / CPU_SHARE - 1)
+    return duration + cpu * (1 / CPU_SHARE - 1)
 
 
 class Function:
@@ -75,9 +73,7 @@ class Function:
         )
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._process is not None:
             self._process.terminate()
             self._process.wait()
@@ -121,7 +117,7 @@ class Function:
                 return [float(duration) for _, duration in found]
             time.sleep(0.005)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _throttled(self, spent_ms: float) -> Iterator[None]:
         """Stop the function's process whenever it has had more than its share, until it has not."""
         if self._cpu_share == 1 or not spent_ms:
@@ -181,30 +177,27 @@ class Function:
         }
 
     def _post(self, body: bytes) -> tuple[int, bytes]:
+        self._await_start()
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=TIMEOUT_SECONDS + 30)
+        with contextlib.closing(connection):
+            connection.request("POST", _PATH, body)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+
+    def _await_start(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while True:
-            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=TIMEOUT_SECONDS + 30)
             try:
-                connection.connect()
+                socket.create_connection(("127.0.0.1", self._port)).close()
             except ConnectionRefusedError:
                 if time.monotonic() > deadline:
                     raise BenchError(f"the runtime interface emulator does not start: {self.log()[-500:]}") from None
                 time.sleep(0.01)
-                continue
-            try:
-                connection.request("POST", _PATH, body)
-                answer = connection.getresponse()
-                return answer.status, answer.read()
-            finally:
-                connection.close()
+            else:
+                return
 
 
 def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+    with contextlib.ExitStack() as probes:
+        bound = [probes.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in bound]

@@ -4,17 +4,16 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from bench.builds import NAIVE, OURS, Build
 from bench.reports import Report, body, report
-from bench.tools import BenchError
+from bench.tools import NAIVE, OURS, BenchError, Build
 from bench.world import Bench, World, world
-from node_remediation.settings import Settings
+from node_remediation.settings import SWEEP_EVERY, Settings
 
 # One large cluster, where all invocations write one budget; ten, where each batch has nodes of all.
 CLUSTERS = (1, 10)
@@ -24,7 +23,6 @@ _PATIENCE_SECONDS = 1200
 _LOG_SECONDS = 60
 _SEED = 5
 _MOST_LINES = 10_000
-_SWEEP_SECONDS = 60.0  # as deployed; the naive build has no sweep
 # What the bench itself asks meanwhile.
 _OWN_CALLS = ("sqs:GetQueueAttributes", "lambda:", "logs:")
 
@@ -42,7 +40,6 @@ class Storm:
     outcomes: dict[str, int]
     lost: int
     told_twice: int
-    rebooted_nodes: int
     rebooted_twice: int
     dead_letters: int
 
@@ -67,7 +64,7 @@ def measure(bench: Bench) -> Storms:
 def _storm(bench: Bench, build: Build, count: int, clusters: int) -> Storm:
     """Send all messages before the first is taken."""
     context = {} if build.takes_batches else {"remediation.batch_size": "1", "remediation.batch_window": "0s"}
-    sweep_every = _SWEEP_SECONDS if build.takes_batches else None
+    sweep_every = SWEEP_EVERY.total_seconds() if build.takes_batches else None  # the naive build has no sweep
     with world(bench, seconds=0, context=context, sweep_every=sweep_every) as stage:
         if not build.takes_batches:
             _ship(stage, build)
@@ -78,30 +75,25 @@ def _storm(bench: Bench, build: Build, count: int, clusters: int) -> Storm:
         before, started = Counter(stage.aws.calls()), time.monotonic()
         _switch(stage, on=True)
         _drained(stage)
-        seconds = time.monotonic() - started
-        calls = Counter(stage.aws.calls()) - before
-        return _storm_of(stage, build, reports, seconds, calls)
-
-
-def _storm_of(stage: World, build: Build, reports: Sequence[Report], seconds: float, calls: Counter[str]) -> Storm:
-    asked = {each.event_id for each in reports}
-    lines = _outcomes(stage, asked)
-    told = Counter(line["event_id"] for line in lines)
-    reboots = Counter((each["cluster"], each["node"]) for each in stage.aws.admin("GET", "/_local/hyperpod/reboots"))
-    return Storm(
-        build=build.name,
-        reports=len(reports),
-        nodes=len({(each.cluster, each.node) for each in reports}),
-        clusters=len({each.cluster for each in reports}),
-        seconds=seconds,
-        calls={name: count for name, count in calls.items() if not name.startswith(_OWN_CALLS)},
-        outcomes=dict(Counter(_outcome(line) for line in lines)),
-        lost=len(asked - told.keys()),
-        told_twice=sum(count > 1 for count in told.values()),
-        rebooted_nodes=len(reboots),
-        rebooted_twice=sum(count > 1 for count in reboots.values()),
-        dead_letters=_waiting_messages(stage, "DeadLetterQueueUrl"),
-    )
+        seconds, calls = time.monotonic() - started, Counter(stage.aws.calls()) - before
+        asked = {each.event_id for each in reports}
+        lines = _outcomes(stage, asked)
+        told = Counter(line["event_id"] for line in lines)
+        rebooted = stage.aws.admin("GET", "/_local/hyperpod/reboots")
+        reboots = Counter((each["cluster"], each["node"]) for each in rebooted)
+        return Storm(
+            build=build.name,
+            reports=len(reports),
+            nodes=len({(each.cluster, each.node) for each in reports}),
+            clusters=clusters,
+            seconds=seconds,
+            calls={name: count for name, count in calls.items() if not name.startswith(_OWN_CALLS)},
+            outcomes=dict(Counter(" ".join(filter(None, (line["outcome"], line.get("code")))) for line in lines)),
+            lost=len(asked - told.keys()),
+            told_twice=sum(count > 1 for count in told.values()),
+            rebooted_twice=sum(count > 1 for count in reboots.values()),
+            dead_letters=_waiting_messages(stage, "DeadLetterQueueUrl"),
+        )
 
 
 def _ship(stage: World, build: Build) -> None:
@@ -113,8 +105,7 @@ def _ship(stage: World, build: Build) -> None:
 
 def _reports(stage: World, count: int, clusters: int) -> list[Report]:
     """Report each node more than once, by events of their own, in no order."""
-    per_cluster = count // clusters // REPORTS_PER_NODE
-    once = [each for _ in range(clusters) for each in stage.cluster(per_cluster)]
+    once = [each for _ in range(clusters) for each in stage.cluster(count // clusters // REPORTS_PER_NODE)]
     again = [report(each.cluster, each.node) for each in once for _ in range(REPORTS_PER_NODE - 1)]
     reports = [*once, *again]
     random.Random(_SEED).shuffle(reports)  # noqa: S311  # the same order each time
@@ -129,12 +120,9 @@ def _switch(stage: World, *, on: bool) -> None:
 
 def _send(stage: World, reports: Sequence[Report]) -> None:
     sqs, now = stage.aws.client("sqs"), datetime.now(UTC)
-    for start in range(0, len(reports), 10):
-        entries = [
-            {"Id": str(number), "MessageBody": body(each, now)}
-            for number, each in enumerate(reports[start : start + 10])
-        ]
-        answer = sqs.send_message_batch(QueueUrl=stage.outputs["IntakeQueueUrl"], Entries=entries)
+    entries = [{"Id": str(number), "MessageBody": body(each, now)} for number, each in enumerate(reports)]
+    for start in range(0, len(entries), 10):
+        answer = sqs.send_message_batch(QueueUrl=stage.outputs["IntakeQueueUrl"], Entries=entries[start : start + 10])
         if answer.get("Failed"):
             raise BenchError(f"the intake queue did not take {answer['Failed'][0]}")
 
@@ -150,10 +138,8 @@ def _drained(stage: World) -> None:
 
 def _waiting_messages(stage: World, queue: str) -> int:
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    found: Mapping[str, str] = stage.aws.client("sqs").get_queue_attributes(
-        QueueUrl=stage.outputs[queue], AttributeNames=names
-    )["Attributes"]
-    return sum(int(found[name]) for name in names)
+    answer = stage.aws.client("sqs").get_queue_attributes(QueueUrl=stage.outputs[queue], AttributeNames=names)
+    return sum(int(answer["Attributes"][name]) for name in names)
 
 
 def _outcomes(stage: World, asked: Collection[str]) -> list[dict[str, Any]]:
@@ -163,22 +149,14 @@ def _outcomes(stage: World, asked: Collection[str]) -> list[dict[str, Any]]:
     some more, of nothing.
     """
     deadline, functions = time.monotonic() + _LOG_SECONDS, Settings().max_concurrency
+    client, nothing = stage.aws.client("lambda"), b'{"Records": []}'
     while True:
         lines = [line for line in _outcome_lines(stage) if line["event_id"] in asked]
         if len({line["event_id"] for line in lines}) == len(asked) or time.monotonic() > deadline:
             return lines
         with ThreadPoolExecutor(functions) as pool:
             for _ in range(functions):
-                pool.submit(_invoke_with_nothing, stage)
-
-
-def _invoke_with_nothing(stage: World) -> None:
-    stage.aws.client("lambda").invoke(FunctionName=stage.outputs["FunctionName"], Payload=b'{"Records": []}')
-
-
-def _outcome(line: Mapping[str, Any]) -> str:
-    """Return a line's outcome, with its code where it has one."""
-    return " ".join(word for word in (line["outcome"], line.get("code")) if word)
+                pool.submit(client.invoke, FunctionName=stage.outputs["FunctionName"], Payload=nothing)
 
 
 def _outcome_lines(stage: World) -> Iterator[dict[str, Any]]:
@@ -188,12 +166,8 @@ def _outcome_lines(stage: World) -> Iterator[dict[str, Any]]:
         name = group["logGroupName"]
         for page in logs.get_paginator("describe_log_streams").paginate(logGroupName=name):
             for stream in page["logStreams"]:
-                yield from _lines_of(logs, name, stream["logStreamName"])
-
-
-def _lines_of(logs: Any, group: str, stream: str) -> list[dict[str, Any]]:
-    asked = {"logGroupName": group, "logStreamNames": [stream], "filterPattern": '"outcome"'}
-    messages = [event["message"] for event in logs.filter_log_events(**asked)["events"]]
-    if len(messages) >= _MOST_LINES:
-        raise BenchError(f"{group}: a stream has more lines than the local AWS gives")
-    return [json.loads(message) for message in messages if message.startswith('{"level"')]
+                asked = {"logGroupName": name, "logStreamNames": [stream["logStreamName"]]}
+                events = logs.filter_log_events(**asked, filterPattern='"outcome"')["events"]
+                if len(events) >= _MOST_LINES:
+                    raise BenchError(f"{name}: a stream has more lines than the local AWS gives")
+                yield from (json.loads(each["message"]) for each in events if each["message"].startswith('{"level"'))

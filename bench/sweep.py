@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bench.builds import OURS
-from bench.reports import DETAIL_TYPE, SOURCE, Report, sweep
+from bench.reports import DETAIL_TYPE, REASON, SOURCE, Report, sweep
 from bench.rie import CPU_SHARE, Function
-from bench.world import LATENCY_SECONDS, Bench, World, world
+from bench.tools import OURS
+from bench.world import LATENCY_SECONDS, Bench, Work, World, world
 from node_remediation.aws.codec import to_ms
 from node_remediation.aws.ledger import as_written, make_item
 from node_remediation.model import HYPERPOD, Alarm, IdKind, Node, NodeKey, Trigger
@@ -22,6 +22,7 @@ IDLE_SWEEPS = 20
 MOST_SWEEPS = 5
 _ITEMS_PER_CALL = 25  # of BatchWriteItem
 _TOKEN = "bench"  # noqa: S105  # it names a write
+_PREFIX = "hyperpod-reboot-"
 _ALARM: dict[str, Any] = {
     "Namespace": "ContainerInsights",
     "MetricName": "hyperpod_node_health_status_unschedulable_pending_reboot",
@@ -35,23 +36,10 @@ _ALARM: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Holds one sweep. `looked_at` nodes were due before it and are not any more.
-
-    `cpu_seconds` of `seconds` were work, the others waiting.
-    """
+    """Holds one sweep. `looked_at` nodes were due before it and are not any more."""
 
     looked_at: int
-    seconds: float
-    cpu_seconds: float
-    calls: dict[str, int]
-    writes: int
-    reads: float
-    log_bytes: int
-    peak_bytes: int
-
-    @property
-    def total_calls(self) -> int:
-        return sum(self.calls.values())
+    work: Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +70,8 @@ def _until_done(stage: World, function: Function) -> Iterator[Sweep]:
 
 
 def _sweep(stage: World, function: Function) -> Sweep:
-    stage.endpoint.forget()
-    due, logged = _due(stage), function.log_bytes()
-    done = function.invoke(sweep())
-    return Sweep(
-        looked_at=due - _due(stage),
-        seconds=done.duration_ms / 1000,
-        cpu_seconds=done.cpu_ms / 1000,
-        calls=dict(stage.endpoint.calls),
-        writes=stage.endpoint.units.writes,
-        reads=stage.endpoint.units.reads,
-        log_bytes=function.log_bytes() - logged,
-        peak_bytes=function.peak_memory_bytes(),
-    )
+    due, work = _due(stage), stage.work(function, [sweep()])
+    return Sweep(due - _due(stage), work)
 
 
 def _due(stage: World) -> int:
@@ -121,7 +98,8 @@ def _fill(stage: World, nodes_per_cluster: int, clusters: int) -> None:
         reports = stage.cluster(nodes_per_cluster)
         alarmed = {each.node for each in reports[::2]}
         for node in alarmed:
-            cloudwatch.put_metric_alarm(AlarmName=_alarm(node), **_ALARM, Dimensions=_dimensions(node))
+            dimensions = [{"Name": "InstanceId", "Value": node}]
+            cloudwatch.put_metric_alarm(AlarmName=f"{_PREFIX}{node}", **_ALARM, Dimensions=dimensions)
         records: list[Record] = [_rebooted(each, rebooted_at, settings, each.node in alarmed) for each in reports]
         records.append(Budget(reports[0].cluster).charged(rebooted_at, nodes_per_cluster))
         written = [as_written(each, now=now, token=_TOKEN, settings=settings) for each in records]
@@ -131,20 +109,12 @@ def _fill(stage: World, nodes_per_cluster: int, clusters: int) -> None:
             table.batch_write_item(RequestItems={stage.outputs["LedgerTableName"]: puts})
 
 
-def _alarm(node: str) -> str:
-    return f"hyperpod-reboot-{node}"
-
-
-def _dimensions(node: str) -> list[dict[str, str]]:
-    return [{"Name": "InstanceId", "Value": node}]
-
-
 def _rebooted(reported: Report, at: datetime, settings: Settings, alarmed: bool) -> NodeRecord:
     node, opened = Node(IdKind.NODE_ID, reported.node), at - timedelta(seconds=1)
-    trigger = Trigger(SOURCE, DETAIL_TYPE, reported.event_id, opened, "InstanceUnhealthyFaultType: NvidiaGPUUnhealthy")
+    trigger = Trigger(SOURCE, DETAIL_TYPE, reported.event_id, opened, REASON)
     complaints = [Complaint(HYPERPOD, opened, trigger)]
     if alarmed:
-        alarm = Alarm(_alarm(reported.node))
+        alarm = Alarm(f"{_PREFIX}{reported.node}")
         complaints.append(Complaint(alarm.source, opened, trigger, alarm=alarm))
     return NodeRecord(
         NodeKey(reported.cluster, reported.node),

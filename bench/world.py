@@ -1,16 +1,15 @@
 """Sets up the local AWS with the stack deployed by the real CDK CLI, for functions on the real runtime beside it."""
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from bench.builds import Build, all_builds
 from bench.endpoint import Certificate, Endpoint
 from bench.reports import Report, report
 from bench.rie import Function
-from bench.tools import WORK, Runtime, runtime
+from bench.tools import WORK, Build, Runtime, all_builds, runtime
 from local.aws import LocalAws
 from local.deploy import deploy
 
@@ -30,6 +29,28 @@ class Bench:
     runtime: Runtime
     builds: Mapping[str, Build]
     certificate: Certificate
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Holds what invocations of a warm function took. `cpu_seconds` of `seconds` were work, the others waiting.
+
+    `largest_item` is the largest ledger item that was written, `peak_bytes` the most resident memory so far.
+    """
+
+    calls: dict[str, int]
+    seconds: float
+    cpu_seconds: float
+    writes: int
+    reads: float
+    largest_item: int
+    log_bytes: int
+    peak_bytes: int
+    handed_back: int
+
+    @property
+    def total_calls(self) -> int:
+        return sum(self.calls.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +79,23 @@ class World:
         )
         return [report(name, node["instance_id"]) for node in made["nodes"]]
 
+    def work(self, function: Function, events: Iterable[object]) -> Work:
+        """Invoke the function with one event after another."""
+        self.endpoint.forget()
+        logged = function.log_bytes()
+        done = [function.invoke(event) for event in events]
+        return Work(
+            calls=dict(self.endpoint.calls),
+            seconds=sum(each.duration_ms for each in done) / 1000,
+            cpu_seconds=sum(each.cpu_ms for each in done) / 1000,
+            writes=self.endpoint.units.writes,
+            reads=self.endpoint.units.reads,
+            largest_item=self.endpoint.units.largest_item,
+            log_bytes=function.log_bytes() - logged,
+            peak_bytes=function.peak_memory_bytes(),
+            handed_back=sum(len((each.answer or {}).get("batchItemFailures", ())) for each in done),
+        )
+
     def delay_deployed(self) -> None:
         """Let each call of the deployed function, too, take LATENCY_SECONDS; the queues' own calls do not."""
         self.aws.faults(*({"service": each, "count": 10**9, "delay": LATENCY_SECONDS} for each in _SERVICES))
@@ -66,7 +104,7 @@ class World:
 def prepare() -> Bench:
     """Make what is measured. Raises BenchError."""
     found = runtime()
-    return Bench(found, all_builds(found), Certificate(WORK / "tls"))
+    return Bench(found, all_builds(found.python), Certificate(WORK / "tls"))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
+from infra.function_asset import HANDLER
 from infra.mode import mode_parameter_name
 from infra.queues import Queues
 from infra.role import alarm_arns
@@ -43,7 +44,7 @@ class RemediationFunction(Construct):
             runtime=lambda_.Runtime.PYTHON_3_13,
             architecture=lambda_.Architecture.ARM_64,
             code=lambda_.Code.from_asset(str(asset)),
-            handler="node_remediation.handler.lambda_handler",
+            handler=HANDLER,
             timeout=_duration(FUNCTION_TIMEOUT),
             memory_size=FUNCTION_MEMORY_MB,
             role=role,

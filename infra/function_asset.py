@@ -20,6 +20,7 @@ from node_remediation.aws import OPERATIONS
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "lambda" / "requirements.txt"
 CODE = ROOT / "lambda" / "node_remediation"
+HANDLER = "node_remediation.handler.lambda_handler"
 BUILDS = ROOT / "build" / "function"
 # Wheels for the function's platform, on every build platform. The runtime's C library is newer than all three.
 PLATFORMS = ("manylinux2014_aarch64", "manylinux_2_17_aarch64", "manylinux_2_28_aarch64")
@@ -50,6 +51,11 @@ UNUSED = (
     "boto3/examples",
     "dateutil/zoneinfo",  # time zones: all times here are in UTC
 )
+NO_INTERPRETER = (
+    f"function asset: no Python {RUNTIME_VERSION} on PATH, in pyenv or uv: built without .pyc: each cold start"
+    " compiles the modules, which takes a second or two, and the asset's hash differs from a build with .pyc;"
+    f" to get it: uv python install {RUNTIME_VERSION}, or pyenv install {RUNTIME_VERSION}"
+)
 # The dependencies' part of the asset depends on these files and on the pins.
 RECIPE = (
     "infra/function_asset.py",
@@ -66,7 +72,7 @@ def function_asset(builds: Path = BUILDS, *, full_sdk: bool = False, wheels: Pat
     """
     interpreter = find_interpreter(os.environ)
     if interpreter is None:
-        print(f"function asset: no Python {RUNTIME_VERSION} on PATH, in pyenv or uv: built without .pyc", file=sys.stderr)  # fmt: skip  # noqa: E501, T201
+        print(NO_INTERPRETER, file=sys.stderr)  # noqa: T201
     compiler = interpreter.version if interpreter else "none"
     wheels = wheels or downloaded_wheels(builds)
     words = f"{compiler}, {'full' if full_sdk else 'trimmed'}"
@@ -115,7 +121,11 @@ def _pip(command: str, *arguments: str) -> None:
     pins = ["--require-hashes", "--no-deps", "--only-binary=:all:", "--requirement", str(REQUIREMENTS)]
     ran = _run([sys.executable, "-m", "pip", command, *options, *platform, *pins, *arguments], env=None)
     if ran.returncode:
-        said = [line for line in ran.stderr.splitlines() if line.startswith("ERROR:") or "No module" in line]
+        if ran.stderr.rstrip().endswith("No module named pip"):
+            raise PackagingError(
+                f"function asset: {sys.executable} has no pip: uv pip install pip, or python3 -m ensurepip"
+            )
+        said = [line for line in ran.stderr.splitlines() if line.startswith("ERROR:")]
         raise PackagingError(f"function asset: pip {command} failed: {' '.join(said) or ran.stderr.strip()[-300:]}")
 
 

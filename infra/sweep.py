@@ -6,7 +6,7 @@ from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from node_remediation.settings import SWEEP_DETAIL_TYPE, SWEEP_SOURCE
+from node_remediation.settings import SWEEP_DETAIL_TYPE, SWEEP_EVERY, SWEEP_SOURCE
 
 
 class Sweep(Construct):
@@ -18,7 +18,7 @@ class Sweep(Construct):
             self,
             "Rule",
             description="Makes the node remediation function look at what is due",
-            schedule=events.Schedule.rate(Duration.minutes(1)),
+            schedule=events.Schedule.rate(Duration.seconds(int(SWEEP_EVERY.total_seconds()))),
         )
         # The target is the function, never the intake queue: sweeps would wait there behind reports.
         self.rule.add_target(

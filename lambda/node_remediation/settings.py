@@ -22,6 +22,7 @@ LEDGER_RETENTION = timedelta(hours=168)
 # The sweep: the event that the stack's schedule sends to the function, and the index that the function then reads.
 SWEEP_SOURCE = "hyperpod.node-remediation"
 SWEEP_DETAIL_TYPE = "HyperPod Node Remediation Sweep"
+SWEEP_EVERY = timedelta(minutes=1)
 INDEX_NAME = "due"
 SHARDS = 8
 MODES = ("active", "observe", "paused")

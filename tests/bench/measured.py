@@ -1,8 +1,8 @@
 """Makes measurements up, small enough to reckon with."""
 
+from dataclasses import replace
 from typing import TypeVar
 
-from bench.builds import NAIVE, NAIVE_COMPILED, OURS
 from bench.cold import Cold, Size, Start
 from bench.latency import Latency
 from bench.results import Taken
@@ -10,6 +10,8 @@ from bench.scaling import Point, Scaling
 from bench.storm import Storm, Storms
 from bench.sweep import Sweep, Sweeps
 from bench.targets import Measured
+from bench.tools import NAIVE, NAIVE_COMPILED, OURS
+from bench.world import Work
 
 Value = TypeVar("Value")
 
@@ -41,23 +43,27 @@ def storm(build: str = OURS, *, calls: int = 200, lost: int = 0, clusters: int =
         outcomes={"rebooted": 500, "duplicate": 500},
         lost=lost,
         told_twice=0,
-        rebooted_nodes=500,
         rebooted_twice=0,
         dead_letters=0,
     )
 
 
-def sweep(looked_at: int = 0, *, calls: int = 8, seconds: float = 0.2) -> Sweep:
-    return Sweep(
-        looked_at=looked_at,
+def work(*, calls: dict[str, int], seconds: float = 0.2, writes: int = 0, reads: float = 4) -> Work:
+    return Work(
+        calls=calls,
         seconds=seconds,
         cpu_seconds=seconds / 10,
-        calls={"dynamodb:Query": calls},
-        writes=5 * looked_at,
-        reads=4 + looked_at,
+        writes=writes,
+        reads=reads,
+        largest_item=300,
         log_bytes=500,
         peak_bytes=50_000_000,
+        handed_back=0,
     )
+
+
+def sweep(looked_at: int = 0, *, calls: int = 8) -> Sweep:
+    return Sweep(looked_at, work(calls={"dynamodb:Query": calls}, writes=5 * looked_at, reads=4 + looked_at))
 
 
 def measured(*, ours_init: float = 300.0, lost: int = 0, left: int = 0) -> Measured:
@@ -70,21 +76,9 @@ def measured(*, ours_init: float = 300.0, lost: int = 0, left: int = 0) -> Measu
 
 
 def point(batch: int = 100, *, reports: int = 100, reboots: int = 4, largest: int = 300) -> Point:
-    return Point(
-        batch=batch,
-        reports=reports,
-        cluster_nodes=100,
-        clusters=1,
-        calls={"sagemaker:BatchRebootClusterNodes": reboots, "dynamodb:TransactWriteItems": 16 - reboots},
-        seconds=0.5,
-        cpu_seconds=0.2,
-        handed_back=0,
-        writes=600,
-        reads=101,
-        log_bytes=10_000,
-        largest_item=largest,
-        batch_bytes=1_000 * batch,
-    )
+    calls = {"sagemaker:BatchRebootClusterNodes": reboots, "dynamodb:TransactWriteItems": 16 - reboots}
+    done = replace(work(calls=calls, seconds=0.5, writes=600), cpu_seconds=0.2, largest_item=largest)
+    return Point(batch, reports, cluster_nodes=100, clusters=1, batch_bytes=1_000 * batch, work=done)
 
 
 def scaling() -> Scaling:

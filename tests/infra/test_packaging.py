@@ -4,8 +4,10 @@ import hashlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
+import venv
 import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -20,7 +22,6 @@ from node_remediation.aws import OPERATIONS
 from node_remediation.settings import SWEEP_DETAIL_TYPE, SWEEP_SOURCE
 from tests.infra.environment import ENVIRONMENT
 
-REQUIREMENTS = packaging.REQUIREMENTS
 SAMPLE = Path(__file__).parent.parent / "samples" / "node-health.documented.json"
 MOST_BYTES = 5_000_000
 # What the function needs: each listed operation, and its libraries from the asset only.
@@ -88,18 +89,6 @@ def wheels() -> Path:
     return packaging.downloaded_wheels()
 
 
-@pytest.fixture
-def pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make the build read requirements of the test, in another project directory."""
-    for name in packaging.RECIPE:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    requirements = tmp_path / "requirements.txt"
-    monkeypatch.setattr(packaging, "ROOT", tmp_path)
-    monkeypatch.setattr(packaging, "REQUIREMENTS", requirements)
-    return requirements
-
-
 def _digest(root: Path) -> dict[str, str]:
     return {
         path.relative_to(root).as_posix(): f"{path.stat().st_mode:o} {hashlib.sha256(path.read_bytes()).hexdigest()}"
@@ -155,19 +144,16 @@ def test_asset_ships_the_functions_code_as_it_is(asset: Path) -> None:
     assert {path.relative_to(shipped): path.read_bytes() for path in shipped.rglob("*.py")} == sources
 
 
-def test_bytecode_of_the_building_python_is_left_out(
-    wheels: Path, pinned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bytecode_of_the_building_python_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is beside the sources after a test has imported them."""
-    pinned.write_bytes(REQUIREMENTS.read_bytes())
-    code = tmp_path / "node_remediation"
-    (code / "__pycache__").mkdir(parents=True)
+    code, packages, built = (tmp_path / name for name in ("node_remediation", "packages", "built"))
+    for directory in (code / "__pycache__", packages, built):
+        directory.mkdir(parents=True)
     (code / "__init__.py").touch()
     (code / "__pycache__" / "left.cpython-311.pyc").touch()
     monkeypatch.setattr(packaging, "CODE", code)
-    asset = packaging.function_asset(tmp_path / "builds", wheels=wheels)
-    assert not list(asset.rglob("left.*"))
-    assert (asset / "node_remediation" / "__init__.py").is_file()
+    packaging._asset(built, packages, None)
+    assert [path.name for path in built.rglob("*")] == ["node_remediation", "__init__.py"]
 
 
 @pytest.mark.skipif(find_interpreter(os.environ) is None, reason="the runtime's own Python is not here")
@@ -258,21 +244,8 @@ def test_asset_is_small(asset: Path) -> None:
     assert len(archive.getvalue()) <= MOST_BYTES
 
 
-def test_operation_that_is_gone_fails_the_build(
-    pinned: Path, wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The error is one line, and the build keeps nothing."""
-    pinned.write_bytes(REQUIREMENTS.read_bytes())
-    monkeypatch.setattr(packaging, "OPERATIONS", {"sqs": ("SendMessageBatch", "SendMessages")})
-    with pytest.raises(
-        PackagingError, match=r"^function asset: botocore's model of sqs has no operation SendMessages$"
-    ):
-        packaging.function_asset(tmp_path / "builds", wheels=wheels)
-    assert list((tmp_path / "builds" / "packages").iterdir()) == []
-
-
-def test_unused_part_that_is_gone_fails_the_build(tmp_path: Path) -> None:
-    """Otherwise its replacement would be shipped unnoticed."""
+def test_part_that_is_no_longer_there_to_leave_out_fails_the_build(tmp_path: Path) -> None:
+    """Else its replacement would be shipped unnoticed."""
     with pytest.raises(
         PackagingError, match=r"^function asset: aws_lambda_powertools/event_handler is no longer there"
     ):
@@ -295,27 +268,40 @@ def test_pins_hold_for_every_python() -> None:
     ids=["without a hash", "of other bytes", "unreadable"],
 )
 def test_pip_failure_is_one_line_that_says_why(
-    wheels: Path, pinned: Path, tmp_path: Path, requirement: str, said: str
+    wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, requirement: str, said: str
 ) -> None:
-    """The build keeps nothing."""
-    pinned.write_text(requirement)
-    with pytest.raises(PackagingError) as raised:
-        packaging.function_asset(tmp_path / "builds", wheels=wheels)
-    assert "\n" not in str(raised.value)
-    assert str(raised.value).startswith("function asset: pip install failed: ")
+    """Pip itself writes several."""
+    monkeypatch.setattr(packaging, "REQUIREMENTS", tmp_path / "requirements.txt")
+    packaging.REQUIREMENTS.write_text(requirement)
+    with pytest.raises(PackagingError, match=r"^function asset: pip install failed: [^\n]+$") as raised:
+        packaging._pip("install", "--no-index", "--find-links", str(wheels), "--target", str(tmp_path / "built"))
     assert said in str(raised.value).lower()
-    assert list((tmp_path / "builds" / "packages").iterdir()) == []
 
 
-def test_build_without_the_runtimes_python_leaves_bytecode_out_and_says_so(
+def test_build_without_the_runtimes_python_has_no_bytecode_and_says_in_one_line_what_differs(
     tmp_path: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It says so in one line: a slower start is no reason to fail."""
+    """The line names the cold start, the hash, and how to get that Python; a slower start is no reason to fail."""
     monkeypatch.setattr(packaging, "find_interpreter", lambda _: None)
     asset = packaging.function_asset(tmp_path, wheels=wheels)
     assert not list(asset.rglob("*.pyc"))
     assert len(list(asset.rglob("*.py"))) > 100
-    assert capsys.readouterr().err.count("\n") == 1
+    assert re.fullmatch(
+        r"function asset: no Python 3\.13 .*cold start.*hash.*: uv python install 3\.13, or pyenv install 3\.13\n",
+        capsys.readouterr().err,
+    )
+
+
+def test_environment_without_pip_fails_in_one_line_that_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A virtual environment made by uv has no pip until its requirements are installed."""
+    venv.create(tmp_path / "venv", with_pip=False)
+    python = str(tmp_path / "venv" / "bin" / "python")
+    monkeypatch.setattr(sys, "executable", python)
+    with pytest.raises(PackagingError) as raised:
+        packaging.downloaded_wheels(tmp_path / "builds")
+    assert str(raised.value) == f"function asset: {python} has no pip: uv pip install pip, or python3 -m ensurepip"
 
 
 def _fake_python(path: Path, says: str, code: int = 0) -> Path:
@@ -345,7 +331,7 @@ def test_interpreter_of_uv_is_found(tmp_path: Path) -> None:
     assert find_interpreter(environ) == Interpreter(path=named, version="3.13.9")
 
 
-def test_interpreter_of_another_minor_version_is_not_used(tmp_path: Path) -> None:
+def test_interpreter_of_another_minor_version_is_none(tmp_path: Path) -> None:
     """The runtime would ignore its bytecode."""
     path = _fake_python(tmp_path / "bin" / "python3.13", "3.12.1 CPython")
     assert find_interpreter({"PATH": str(path.parent), "HOME": str(tmp_path)}) is None

@@ -1,5 +1,6 @@
 """Tests what the function may do, and that no policy allows more than is needed."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from tests.infra.template import Template, words
@@ -27,9 +28,11 @@ def _granted(template: Template) -> list[tuple[list[str], list[str], Any]]:
     ]
 
 
-def test_function_may_do_exactly_what_it_does(default: Template) -> None:
-    """The comparison covers the whole policy, so that it shows an added permission as well as a missing one."""
-    assert _granted(default) == [
+def _expected(
+    *, tag: object = None, prefixes: Sequence[str] = ("hyperpod-",)
+) -> list[tuple[list[str], list[str], Any]]:
+    alarms = [(ALARM_CALLS, [f"{ALARMS}{prefix}*" for prefix in prefixes], None)]
+    return [
         (["logs:CreateLogStream", "logs:PutLogEvents"], ["<LogsLogGroup.Arn>"], None),
         (INTAKE_CALLS, ["<QueuesIntake.Arn>"], None),
         (["sqs:SendMessage"], ["<QueuesDeadLetters.Arn>"], None),
@@ -38,34 +41,30 @@ def test_function_may_do_exactly_what_it_does(default: Template) -> None:
         (["dynamodb:BatchGetItem", "dynamodb:PutItem"], ["<LedgerTable.Arn>"], None),
         (["dynamodb:Query"], ["<LedgerTable.Arn>/index/due"], None),
         (["ssm:GetParameter"], [MODE], None),
-        (CLUSTER_CALLS, [f"arn:<AWS::Partition>:sagemaker:{HERE}:cluster/*"], None),
+        (CLUSTER_CALLS, [f"arn:<AWS::Partition>:sagemaker:{HERE}:cluster/*"], tag),
         (["sagemaker:ListClusters"], ["*"], None),
         (["cloudwatch:DescribeAlarms"], ["*"], None),
-        (ALARM_CALLS, [f"{ALARMS}hyperpod-*"], None),
+        *(alarms if prefixes else []),
     ]
 
 
-def test_function_cannot_send_to_the_intake_queue(full: Template) -> None:
-    """The function sends nothing to itself: Lambda stops such loops."""
-    sent = [resources for actions, resources, _ in _granted(full) if "sqs:SendMessage" in actions]
-    assert sent == [["<QueuesDeadLetters.Arn>"]]
+def test_function_may_do_exactly_what_it_does(default: Template) -> None:
+    """The comparison covers the whole policy, so that it shows an added permission as well as a missing one.
+
+    Nothing may be sent to the intake queue: Lambda stops a function that sends to itself.
+    """
+    assert _granted(default) == _expected()
 
 
-def test_function_with_a_cluster_tag_may_call_only_for_clusters_with_that_tag(full: Template) -> None:
+def test_function_with_tag_and_prefixes_may_touch_only_clusters_so_tagged_and_these_alarms(full: Template) -> None:
     """The condition holds for every call on a cluster, not only for the reboot."""
-    conditions = [condition for actions, _, condition in _granted(full) if actions == CLUSTER_CALLS]
-    assert conditions == [{"StringEquals": {"aws:ResourceTag/team": "ml"}}]
-
-
-def test_function_reads_tags_and_contributors_of_alarms_with_each_prefix(full: Template) -> None:
-    """Other alarms stay unreadable."""
-    resources = [found for actions, found, _ in _granted(full) if actions == ALARM_CALLS]
-    assert resources == [[f"{ALARMS}hyperpod-*", f"{ALARMS}gpu/*"]]
+    tag = {"StringEquals": {"aws:ResourceTag/team": "ml"}}
+    assert _granted(full) == _expected(tag=tag, prefixes=["hyperpod-", "gpu/"])
 
 
 def test_function_without_alarms_reads_neither_tags_nor_contributors(no_alarms: Template) -> None:
     """IAM refuses a statement without resources."""
-    assert not [each for each in _granted(no_alarms) if set(ALARM_CALLS) & set(each[0])]
+    assert _granted(no_alarms) == _expected(prefixes=[])
 
 
 def test_role_is_the_functions_alone_and_nothing_adds_to_it(default: Template) -> None:
@@ -77,7 +76,7 @@ def test_role_is_the_functions_alone_and_nothing_adds_to_it(default: Template) -
     assert not default.of("AWS::IAM::Policy")
 
 
-def test_only_the_account_may_act_by_wildcard_and_only_on_its_key(full: Template) -> None:
+def test_no_action_is_allowed_by_wildcard_but_the_accounts_on_its_key(full: Template) -> None:
     """Without an administrator a key can never be changed or deleted."""
     wild = [
         (kind, action, statement["Principal"])
@@ -89,7 +88,7 @@ def test_only_the_account_may_act_by_wildcard_and_only_on_its_key(full: Template
     assert wild == [("AWS::KMS::Key", "kms:*", {"AWS": "arn:<AWS::Partition>:iam::<AWS::AccountId>:root"})]
 
 
-def test_resource_is_a_wildcard_only_where_an_action_has_no_resource_level(full: Template) -> None:
+def test_every_resource_is_named_but_where_aws_knows_none(full: Template) -> None:
     """In a key's policy `*` means that key."""
     everything = [
         statement["Action"]
