@@ -30,6 +30,9 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "budget_window",
         "on_replacement_advised",
         "automatic_grace",
+        "overrides",
+        "ask_timeout",
+        "on_no_answer",
     ),
     "After a reboot, a repair or a failure": (
         "verify_after",

@@ -22,6 +22,9 @@ CLUSTER_NOT_RESOLVED = "ClusterNotResolved"
 NODE_NOT_RESOLVED = "NodeNotResolved"
 AMBIGUOUS_NODES = "AmbiguousNodes"
 NOT_RECOVERED = "NotRecovered"
+EXCLUDED = "Excluded"
+VETOED = "Vetoed"
+NOT_APPROVED = "NotApproved"
 
 # Codes that AWS services throttle with (botocore: ThrottledRetryableChecker, and the models of SNS and SQS).
 THROTTLING = frozenset(

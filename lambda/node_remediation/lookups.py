@@ -313,7 +313,7 @@ class Lookups:
         judged, looked_at = any(each.judged for each in needs), any(each.looked_at for each in needs)
         mode = self._ask_mode(fresh=any(each.on_demand for each in needs)) if judged else None
         facts = self._ask_cluster(cluster) if looked_at or (judged and self._settings.allows(cluster)) else None
-        grouped = isinstance(facts, ClusterFacts) and facts.protected_groups
+        grouped = isinstance(facts, ClusterFacts) and (facts.protected_groups or self._settings.by_group)
         named = (isinstance(facts, ClusterFacts) and facts.continuous) or budget.logical_ids
         asked = {
             key: _asked_as(record)
@@ -398,6 +398,8 @@ def nobody(message: Message, reading: Composite | None = None) -> Case:
 
 def _is_complete(report: Report) -> bool:
     """Tell whether a report names its cluster and node so that nothing has to be looked up."""
+    if report.answer:
+        return True  # the ledger knows the incident's node
     known = report.cluster_is_hyperpod and bool(report.cluster) and report.cluster_event is None
     return known and (report.node.kind is IdKind.NODE_ID or not report.node.well_formed)
 

@@ -49,6 +49,9 @@ class Outcome(StrEnum):
     NOT_RECOVERED = "not_recovered"
     UNVERIFIED = "unverified"
 
+    # On the topic alone: a reboot that waits for an answer.
+    PROPOSED = "proposed"
+
 
 class IdKind(StrEnum):
     """The two kinds of ID that BatchRebootClusterNodes takes, by the name of the field in its answers."""
@@ -121,6 +124,13 @@ class Progress(StrEnum):
     FAILED = "failed"
 
 
+class Answered(StrEnum):
+    """The answers to a proposed reboot."""
+
+    APPROVED = "approved"
+    VETOED = "vetoed"
+
+
 class Origin(StrEnum):
     """The way in which a report was made."""
 
@@ -137,7 +147,7 @@ class Report:
     `instance_id` is the node's where a letter knew it. `muted` says by what an alarm was muted or suppressed,
     `muted_until` when its mute window ends. `replay` names the archive replay that an event comes from. `attempt`
     counts from 1. `letter_id` is the redriven letter's own ID. `cluster_event` is the ID by which DescribeClusterEvent
-    may tell more than the event did.
+    may tell more than the event did. With `answer` it answers the proposal of `incident`, `answered_by` somebody.
     """
 
     trigger: Trigger
@@ -157,16 +167,19 @@ class Report:
     letter_id: str | None = None
     progress: Progress | None = None
     cluster_event: str | None = None
+    answer: Answered | None = None
+    incident: str | None = None
+    answered_by: str | None = None
 
     @property
     def complains(self) -> bool:
         """Tell whether it reports the node unhealthy."""
-        return not self.healthy and self.progress is None
+        return not (self.healthy or self.progress or self.answer)
 
     @property
     def outcome_without_node(self) -> Outcome | None:
         """The outcome where its node cannot be found, for a report that asks for no reboot; None for a complaint."""
-        if self.progress:
+        if self.progress or self.answer:
             return Outcome.IGNORED
         if self.healthy:
             return Outcome.CLEARED

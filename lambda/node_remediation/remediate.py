@@ -247,6 +247,7 @@ class Remediator:
         The clusters are in no order: invocations that came to the same ones at once do not meet at each of them.
         """
         try:
+            cases = self._of_proposals(run, cases)
             run.book = self._to.ledger.load({case.key for case in cases}, {case.key.cluster for case in cases})
             groups = self._groups(run, cases)
             others = {key for group in groups for key in group[1:]}
@@ -258,6 +259,22 @@ class Remediator:
         for cluster in _shuffled({group[0].cluster for group in groups}):
             of_cluster = {group: found for group, found in groups.items() if group[0].cluster == cluster}
             yield cluster, list(of_cluster), {group[0]: found for group, found in of_cluster.items()}
+
+    def _of_proposals(self, run: _Run, cases: Sequence[Case]) -> list[Case]:
+        """Return the cases, with the key of its node for each answer to a proposal, which names its incident alone."""
+        answers = {case.key for case in cases if case.report.answer}
+        known = self._to.ledger.load(answers, ()).nodes if answers else {}
+        found = []
+        for case in cases:
+            record = known.get(case.key) if case.report.answer else None
+            if not case.report.answer:
+                found.append(case)
+            elif record and record.proposal_of:
+                found.append(replace(case, key=record.proposal_of))
+            else:
+                reason = f"no proposal of incident {case.report.incident} is known"
+                run.loose.append(_Loose(result_of(case, Outcome.IGNORED, reason)))
+        return found
 
     def _groups(self, run: _Run, cases: Sequence[Case]) -> dict[Group, list[Case]]:
         """Return the cases by the keys of their nodes."""
@@ -554,7 +571,8 @@ class Remediator:
                 if place not in missed:
                     state[entry.id] = replace(entry, letter=False)
             self._log_missed("letters", missed)
-        notices = [entry for entry in state.values() if entry.topic and not entry.letter]
+        unknown = self._keep_proposals(run, entries)
+        notices = [entry for entry in state.values() if entry.topic and not entry.letter and entry.id not in unknown]
         frame = Frame(now, self._home, self._redrive)
         parts = notify(notices, frame)
         if parts:
@@ -565,6 +583,25 @@ class Remediator:
                     state |= {entry.id: replace(state[entry.id], topic=False) for entry in told}
             self._log_missed("notices", missed)
         return state
+
+    def _keep_proposals(self, run: _Run, entries: Sequence[Entry]) -> set[str]:
+        """Keep whose incidents are proposed, so that an answer finds its node; returns the entries that must wait."""
+        proposed = {NodeKey("", entry.incident or ""): entry for entry in entries if entry.outcome is Outcome.PROPOSED}
+        if not proposed:
+            return set()
+
+        def plan(book: Book, part: Sequence[Group]) -> Plan:
+            new = [key for (key,) in part if not book.node(key).version]
+            of = {key: NodeKey(proposed[key].cluster or "", self._key_of(run, proposed[key])) for key in new}
+            return Plan(records=tuple(replace(book.node(key), proposal_of=of[key]) for key in new))
+
+        failed = self._transact(run, "", [(key,) for key in proposed], plan).failed
+        return {proposed[key].id for key in failed}
+
+    def _key_of(self, run: _Run, entry: Entry) -> str:
+        """Return the ID in the key of an entry's record."""
+        keys = (key.id for key, record in run.book.nodes.items() if any(each.id == entry.id for each in record.outbox))
+        return next(keys, entry.node.id if entry.node else "")
 
     def _log_missed(self, what: str, missed: Mapping[int, str]) -> None:
         if missed:

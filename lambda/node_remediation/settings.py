@@ -33,6 +33,8 @@ MOST_ENVIRONMENT = 3_000  # bytes
 # The only values that CloudWatch Logs accepts (PutRetentionPolicy).
 LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)  # fmt: skip  # noqa: E501
 
+ACTIONS = ("reboot", "ask", "none")
+
 T = TypeVar("T")
 Parse = Callable[[object], T]
 
@@ -51,6 +53,31 @@ class ClusterTag:
 
     key: str
     value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """Says what is done about some complaints in place of a reboot at once; each pattern takes `*`.
+
+    `source` is hyperpod, alarm:NAME, alert:NAME or request; `reason` is the complaint's. The complaint must stand for
+    `wait`; then the `action` is reboot, ask (a person or a script approves) or none.
+    """
+
+    cluster: str = "*"
+    instance_group: str = "*"
+    source: str = "*"
+    reason: str = "*"
+    wait: timedelta = timedelta(0)
+    action: str = "reboot"
+
+    def matches(self, *, cluster: str, group: str, source: str, reason: str) -> bool:
+        """Tell whether it is meant for a complaint; `group` is empty where the node's is not known."""
+        pairs = (self.cluster, cluster), (self.instance_group, group), (self.source, source), (self.reason, reason)
+        return all(matches(pattern, value) for pattern, value in pairs)
+
+
+class EntryError(ValueError):
+    """Reports, in one line, the entry and the field of a list that are wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +193,37 @@ def _read_tag(value: object) -> ClusterTag:
     return ClusterTag(key=match[1], value=match[2])
 
 
+def _read_overrides(value: object) -> tuple[Override, ...]:
+    if isinstance(value, str):  # `-c remediation.overrides=JSON` gives text
+        value = json.loads(value or "[]")
+    if not isinstance(value, list | tuple):
+        raise EntryError(f"takes a list of objects with the fields {', '.join(_OVERRIDE)}, not {_shown(value)}")
+    return tuple(_read_override(f"entry {number}", entry) for number, entry in enumerate(value, start=1))
+
+
+def _read_override(name: str, entry: object) -> Override:
+    if not isinstance(entry, Mapping):
+        raise EntryError(f"{name}: takes an object with the fields {', '.join(_OVERRIDE)}, not {_shown(entry)}")
+    read = {}
+    for field_, value in entry.items():
+        kind = _OVERRIDE.get(field_)
+        if kind is None:
+            raise EntryError(f"{name}: {_short(str(field_))}: no such field; there are {', '.join(_OVERRIDE)}")
+        try:
+            read[field_] = kind.parse(value)
+        except ValueError as error:
+            raise EntryError(f"{name}: {field_}: takes {kind.takes}, not {_shown(value)}") from error
+    override = Override(**read)
+    if override.source == "request" and override.wait:
+        raise EntryError(f"{name}: wait: takes nothing with source request, which is judged at once")
+    return override
+
+
+def _write_override(override: Override) -> dict[str, object]:
+    changed = {each.name: getattr(override, each.name) for each in fields(Override)}
+    return {name: _OVERRIDE[name].write(value) for name, value in changed.items() if value != getattr(Override(), name)}
+
+
 _NAME = r"(?=.{1,63}$)[A-Za-z0-9](-*[A-Za-z0-9])*"
 _PATTERNS = _list_of(_text(r"[A-Za-z0-9*-]{1,63}"), 'HyperPod cluster names, "*" standing for any part', least=1)
 _CLUSTER = _optional(Kind(_text(_NAME), "a HyperPod cluster name"))
@@ -177,6 +235,21 @@ _TOPICS = _list_of(
 )
 _EMAILS = _list_of(_text(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+"), "e-mail addresses")
 _GROUPS = _list_of(_text(r"[A-Za-z0-9*-]{1,63}"), 'instance group names, "*" standing for any part')
+_OVERRIDE: Mapping[str, Kind[Any]] = {
+    "cluster": Kind(_text(r"[A-Za-z0-9*-]{1,63}"), 'a HyperPod cluster name, "*" standing for any part'),
+    "instance_group": Kind(_text(r"[A-Za-z0-9*-]{1,63}"), 'an instance group name, "*" standing for any part'),
+    "source": Kind(
+        _text(r"\*|hyperpod|request|(?:alarm|alert):.{1,255}"), "hyperpod, request, alarm:NAME, alert:NAME or *"
+    ),
+    "reason": Kind(_text(r"[^\x00-\x1f]{1,200}"), 'a text, "*" standing for any part'),
+    "wait": _duration("0s", "24h"),
+    "action": _word(*ACTIONS),
+}
+_OVERRIDES = Kind(
+    _read_overrides,
+    f"a list of objects with the fields {', '.join(_OVERRIDE)}",
+    lambda overrides: [_write_override(each) for each in overrides],
+)
 _WINDOW = _duration("1s", in_words(LEDGER_RETENTION))
 _UP_TO_A_DAY = _duration("1s", "24h")
 _FLAG = Kind(_true_or_false, "true or false")
@@ -244,6 +317,11 @@ class Settings:
     automatic_grace: timedelta = _setting(  # noqa: RUF009
         "5m", _duration("0s", "24h"), "how long an alarm alone waits for HyperPod's own repair, if Automatic"
     )
+    overrides: tuple[Override, ...] = _setting(
+        [], _OVERRIDES, "other actions for some complaints; the first match wins"
+    )
+    ask_timeout: timedelta = _setting("15m", _UP_TO_A_DAY, "how long an answer to a proposed reboot is waited for")  # noqa: RUF009
+    on_no_answer: str = _setting("refuse", _word("refuse", "reboot"), "what an unanswered proposal comes to")
     repair_timeout: timedelta = _setting("90m", _UP_TO_A_DAY, "how long HyperPod's own repair has to succeed")  # noqa: RUF009
     retry_attempts: int = _setting(0, _whole(0, 9), "automatic retries of a node that was busy")
     retry_delay: timedelta = _setting("2m", _duration("1s", "15m"), "wait before the first retry; it doubles each time")  # noqa: RUF009
@@ -306,6 +384,11 @@ class Settings:
     def allows(self, cluster: str) -> bool:
         return any(matches(pattern, cluster) for pattern in self.clusters)
 
+    @property
+    def by_group(self) -> bool:
+        """Tell whether what is done about a node depends on its instance group."""
+        return any(each.instance_group != "*" for each in self.overrides)
+
     def watches(self, alarm: str) -> bool:
         return alarm.startswith(self.alarm_name_prefixes)
 
@@ -340,6 +423,8 @@ def _parsed(key: str, value: object) -> Any:
         raise SettingsError(_short(key), f"no such setting; {suggestion(key)}")
     try:
         return kind.parse(value)
+    except EntryError as error:
+        raise SettingsError(key, str(error)) from error
     except (ValueError, KeyError) as error:
         raise SettingsError(key, f"takes {kind.takes}, not {_shown(value)}") from error
 

@@ -35,6 +35,8 @@ _PARSERS: dict[tuple[str, str], _Parser] = {
     ("aws.cloudwatch", "CloudWatch Alarm State Change"): alarm.read_state_change,
     ("aws.cloudwatch", "CloudWatch Alarm Contributor State Change"): alarm.read_state_change,
     (own.SOURCE, own.REQUESTED): own.read_request,
+    (own.SOURCE, own.APPROVED): own.read_answer,
+    (own.SOURCE, own.VETOED): own.read_answer,
     (own.SOURCE, own.FAILED): own.read_letter,
     (own.SOURCE, own.REFUSED): own.read_letter,
 }

@@ -19,12 +19,15 @@ from node_remediation.events.fields import (
     read_time,
     text,
 )
-from node_remediation.model import Alarm, IdKind, Node, NoReport, Origin, Outcome, Report, Trigger, bounded
+from node_remediation.model import Alarm, Answered, IdKind, Node, NoReport, Origin, Outcome, Report, Trigger, bounded
 from node_remediation.policy.record import Entry
 from node_remediation.settings import SWEEP_DETAIL_TYPE, SWEEP_SOURCE
 
 SOURCE = "hyperpod.node-remediation"
 REQUESTED = "HyperPod Node Reboot Requested"
+APPROVED = "HyperPod Node Reboot Approved"
+VETOED = "HyperPod Node Reboot Vetoed"
+PROPOSED = "HyperPod Node Reboot Proposed"
 FAILED = "HyperPod Node Reboot Failed"
 REFUSED = "HyperPod Node Reboot Refused"
 
@@ -52,6 +55,18 @@ def _ids(detail: Mapping[str, Any], key: str) -> list[str]:
     if not isinstance(ids, list) or not all(isinstance(id_, str) and id_.strip() for id_ in ids):
         raise UnreadableEventError(f"detail.{key}: takes a list of IDs, each a string")
     return [bounded(id_.strip()) for id_ in ids]
+
+
+def read_answer(envelope: Envelope) -> list[Report]:
+    """Read the answer to a proposed reboot: an approval or a veto of an incident. Its node is looked up by that."""
+    detail = envelope.object_detail()
+    incident, by = _optional(detail, "IncidentId"), _optional(detail, "By")
+    if incident is None:
+        raise UnreadableEventError("detail.IncidentId: takes the ID that the proposal gave; it is missing")
+    trigger = replace(envelope, time=None).trigger(_optional(detail, "Reason") or "")
+    answer = Answered.APPROVED if envelope.detail_type == APPROVED else Answered.VETOED
+    node = Node(IdKind.NODE_ID, incident)
+    return [Report(trigger, node, "", cluster_is_hyperpod=True, answer=answer, incident=incident, answered_by=by)]
 
 
 def read_letter(envelope: Envelope) -> list[Report]:

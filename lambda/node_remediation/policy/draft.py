@@ -304,4 +304,4 @@ def set_of(records: Iterable[Record]) -> dict[NodeKey | str, Record]:
 
 def is_waiting_state(state: State) -> bool:
     """Tell whether an incident in this state is judged before a reboot."""
-    return state in (State.OPEN, State.RETRYING)
+    return state in (State.OPEN, State.PROPOSED, State.RETRYING)

@@ -15,7 +15,7 @@ from node_remediation import codes
 from node_remediation.model import HYPERPOD, INSTANCE_ID, REQUEST, Case, ClusterFacts, IdKind, Node, NodeFacts, Outcome
 from node_remediation.policy.draft import Scene
 from node_remediation.policy.record import GONE, MOST_ENTRIES, Budget, Complaint, Missing, NodeRecord
-from node_remediation.settings import Settings, in_words
+from node_remediation.settings import Override, Settings, in_words
 
 OUTBOX_FULL = Missing(codes.LEDGER_BUSY, f"{MOST_ENTRIES} messages about this node could not be sent yet")
 _NOT_LOOKED_UP = Missing(codes.DEADLINE_EXCEEDED, "there was no time left to look it up")
@@ -36,6 +36,12 @@ class Wait(NamedTuple):
     reason: str
 
 
+class Ask(NamedTuple):
+    """All guards say yes, and somebody must approve."""
+
+    reason: str
+
+
 class Repairing(NamedTuple):
     """HyperPod repairs the node itself, since the time of the complaint that says so."""
 
@@ -43,7 +49,7 @@ class Repairing(NamedTuple):
     reason: str
 
 
-Verdict = No | Wait | Repairing | Missing
+Verdict = No | Wait | Repairing | Ask | Missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +202,64 @@ def announced_repair(complaints: Sequence[Complaint]) -> Complaint | None:
     return max(announced, key=lambda each: each.made_at, default=None)
 
 
+def _overridden(matter: Matter) -> Verdict | None:
+    """Wait as long as the setting overrides says for a complaint, or say no where it excludes all complaints."""
+    chosen = _overrides(matter)
+    if chosen is None or isinstance(chosen, Missing):
+        return chosen
+    acting = [(each, override) for each, override in chosen if override.action != "none"]
+    if chosen and not acting:
+        return refused(codes.EXCLUDED, f"the setting overrides excludes complaints like {_quoted(chosen[0][0])}")
+    ripe_at = min((each.began_at + override.wait for each, override in acting), default=matter.now)
+    if ripe_at <= matter.now or matter.on_demand:
+        return None
+    return Wait(ripe_at, "the setting overrides waits for the complaint to stand that long")
+
+
+def _overrides(matter: Matter) -> list[tuple[Complaint, Override]] | Missing | None:
+    """Return the entry that counts for each complaint, oldest first; of a person, for what is asked alone."""
+    if not matter.settings.overrides:
+        return None
+    group = _group_of(matter) if matter.settings.by_group else ""
+    if isinstance(group, Missing):
+        return group
+    complaints = matter.complaints[-1:] if matter.on_demand else matter.complaints
+    return [(each, _override_for(each, matter, group)) for each in sorted(complaints, key=lambda each: each.began_at)]
+
+
+def _override_for(complaint: Complaint, matter: Matter, group: str) -> Override:
+    source, cluster = complaint.source.partition("#")[0], matter.record.key.cluster
+    of = {"cluster": cluster, "group": group, "source": source, "reason": complaint.trigger.reason}
+    return next((each for each in matter.settings.overrides if each.matches(**of)), Override())
+
+
+def _quoted(complaint: Complaint) -> str:
+    return f"{complaint.source.partition('#')[0]}: {complaint.trigger.reason}"
+
+
+def _group_of(matter: Matter) -> str | Missing:
+    """Return the node's instance group; empty for an ID that no node can have."""
+    node = matter.scene.facts.nodes.get(matter.record.key.id)
+    if not isinstance(node, NodeFacts):
+        return node or _NOT_LOOKED_UP
+    if node != GONE and node.group is not None:
+        return node.group
+    if matter.record.node and not matter.record.node.well_formed:
+        return ""
+    reason = f"SageMaker does not know this node in cluster {matter.record.key.cluster}, so its group is not known"
+    return Missing(codes.NODE_NOT_RESOLVED, reason)
+
+
+def _asked(matter: Matter) -> Verdict | None:
+    """Ask for approval where the first complaint whose wait is over says so; the last guard."""
+    incident, chosen = matter.record.incident, _overrides(matter)
+    if matter.on_demand or not isinstance(chosen, list) or incident is None or incident.approved:
+        return None
+    ripe = (override for each, override in chosen if each.began_at + override.wait <= matter.now)
+    first = next((override for override in ripe if override.action != "none"), None)
+    return Ask("all guards said yes; the setting overrides asks first") if first and first.action == "ask" else None
+
+
 def _replacement_advised(matter: Matter) -> Verdict | None:
     """Say no, whoever complains, while HyperPod's advice to replace the node stands: also after its own incident."""
     if matter.settings.on_replacement_advised == "reboot":
@@ -214,22 +278,13 @@ def _replacement_advised(matter: Matter) -> Verdict | None:
 
 def _protected(matter: Matter) -> Verdict | None:
     """Ask for the node's group only in clusters that have protected groups."""
-    groups, key = matter.cluster.protected_groups, matter.record.key
-    if not groups:
+    groups = matter.cluster.protected_groups
+    group = _group_of(matter) if groups else ""
+    if isinstance(group, Missing):
+        return group
+    if group not in groups:
         return None
-    node = matter.scene.facts.nodes.get(key.id)
-    if not isinstance(node, NodeFacts):
-        return node or _NOT_LOOKED_UP
-    if node == GONE or node.group is None:
-        if matter.record.node and not matter.record.node.well_formed:
-            return None  # no node has such an ID: the API's answer is reported
-        return Missing(
-            codes.NODE_NOT_RESOLVED,
-            f"SageMaker does not know this node in cluster {key.cluster}, so it is not known whether it is protected",
-        )
-    if node.group not in groups:
-        return None
-    reason = f"instance group {node.group} is protected (Slurm controller or login, or protected_instance_groups)"
+    reason = f"instance group {group} is protected (Slurm controller or login, or protected_instance_groups)"
     return refused(codes.PROTECTED_NODE, reason)
 
 
@@ -316,6 +371,7 @@ GUARDS: tuple[Guard, ...] = (
     _facts_known,
     _repairing,
     _awaiting_hyperpod,
+    _overridden,
     _replacement_advised,
     _protected,
     _names_known,
@@ -323,6 +379,7 @@ GUARDS: tuple[Guard, ...] = (
     _attempts_used_up,
     _budget_spent,
     _observing,
+    _asked,
 )
 
 

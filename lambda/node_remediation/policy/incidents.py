@@ -11,7 +11,7 @@ from node_remediation.policy.guards import announced_repair
 from node_remediation.policy.judging import judge_incident, rebooted
 from node_remediation.policy.looking import look
 from node_remediation.policy.record import GONE, Book, Complaint, Incident, NodeRecord, Sign, State
-from node_remediation.policy.reports import ask, complaint_of, follow, hear, withdraw
+from node_remediation.policy.reports import ask, complaint_of, follow, hear, reply, withdraw
 from node_remediation.settings import Settings
 
 # The keys of one node: the one that it is known by, then others that it was known by before.
@@ -136,6 +136,8 @@ def _handle(draft: Draft, cases: Sequence[Case]) -> None:
     for case in sorted(events, key=lambda case: (case.report.trigger.time, case.report.healthy)):
         if case.report.progress:
             follow(draft, case)
+        elif case.report.answer:
+            reply(draft, case)
         else:
             withdraw(draft, case) if case.report.healthy else hear(draft, case)
     for case in cases:
@@ -148,10 +150,14 @@ def _learn(draft: Draft, cases: Sequence[Case]) -> None:
     """Keep the ID that the node was first reported by, and its logical ID where SageMaker told it."""
     record, scene = draft.record, draft.scene
     facts, logical = scene.facts.nodes.get(record.key.id), scene.facts.logical_ids.get(record.key.id)
-    node = record.node or next((case.report.node for case in cases if not case.report.progress), None)
+    node = record.node or next((case.report.node for case in cases if _is_of_node(case)), None)
     if isinstance(facts, NodeFacts) and facts != GONE:
         logical = facts.logical_id or logical
     draft.record = replace(record, node=node, logical_id=logical or record.logical_id)
+
+
+def _is_of_node(case: Case) -> bool:
+    return case.report.complains or case.report.healthy
 
 
 def lapse(draft: Draft) -> None:
@@ -213,7 +219,7 @@ def needs_of(record: NodeRecord, cases: Sequence[Case], settings: Settings, now:
     cooled_down = incident.since + settings.cooldown <= now
     repair = announced_repair(complaints) is not None
     judged = bool(unhealthy) and (not after_reboot or cooled_down or repair or on_demand)
-    judged = judged or (withdrawn and cooled_down) or due
+    judged = judged or (withdrawn and cooled_down) or due or any(case.report.answer for case in cases)
     if not (withdrawn or judged):
         return Needs()
     by_logical_id = incident.node.id != record.key.id  # which may belong to another instance by now

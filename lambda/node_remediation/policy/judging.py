@@ -7,8 +7,20 @@ from datetime import datetime
 from node_remediation import codes
 from node_remediation.model import INSTANCE_ID, AlarmState, Case, ClusterFacts, NodeFacts, Outcome
 from node_remediation.policy.draft import FIRST_WAIT, LONGEST_WAIT, Claim, Draft
-from node_remediation.policy.guards import Matter, No, Repairing, Wait, at, judge, last_reboot
+from node_remediation.policy.guards import (
+    Ask,
+    Matter,
+    No,
+    Repairing,
+    Verdict,
+    Wait,
+    at,
+    judge,
+    last_reboot,
+    refused,
+)
 from node_remediation.policy.record import Complaint, Incident, Missing, State
+from node_remediation.settings import in_words
 
 
 def judge_incident(draft: Draft) -> None:
@@ -26,16 +38,52 @@ def judge_incident(draft: Draft) -> None:
         _send_letter_of_failure(draft)
         draft.end(Outcome.CLEARED, "the node was replaced before it could be rebooted", code=codes.SUPERSEDED)
         return draft.answer_speaker(Outcome.CLEARED, "the node was replaced", codes.SUPERSEDED)
-    verdict = judge(Matter(draft.record, complaining, draft.budget, draft.scene))
+    if no := _unanswered(draft):
+        return end_refused(draft, no)
+    return _follow(draft, judge(Matter(draft.record, complaining, draft.budget, draft.scene)))
+
+
+def _unanswered(draft: Draft) -> No | None:
+    """Say no to a proposed reboot once nobody has answered in time, or take that as a yes (on_no_answer)."""
+    incident, settings = draft.incident, draft.scene.settings
+    if incident.state is not State.PROPOSED or incident.approved or (incident.until or draft.now) > draft.now:
+        return None
+    reason = f"no answer to the proposal came within {in_words(settings.ask_timeout)}"
+    if settings.on_no_answer == "refuse":
+        return refused(codes.NOT_APPROVED, reason)
+    draft.keep(replace(incident, approved=reason))
+    return None
+
+
+def _follow(draft: Draft, verdict: Verdict | None) -> None:
+    """Do what the guards say."""
     if verdict is None:
         return claim(draft, draft.speaker)
+    if isinstance(verdict, Ask):
+        return _propose(draft, verdict)
     if isinstance(verdict, Repairing):
         return leave_to_hyperpod(draft, verdict)
     if isinstance(verdict, Wait):
         return _wait(draft, verdict.until, verdict.reason)
     if isinstance(verdict, Missing):
         return _end_failed(draft, verdict) if verdict.final else lack(draft, verdict)
-    return _end_refused(draft, verdict)
+    return end_refused(draft, verdict)
+
+
+def _propose(draft: Draft, ask: Ask) -> None:
+    """Ask people, once, whether the node may be rebooted, and wait for their answer."""
+    incident = draft.incident
+    if incident.state is State.PROPOSED:
+        draft.keep(replace(incident, due=incident.until or draft.now))
+        return draft.answer_speaker(Outcome.WAITING, "the reboot is proposed already, and not answered yet")
+    until = draft.now + draft.scene.settings.ask_timeout
+    reason = f"{ask.reason}; answered by {at(until)} at the latest"
+    proposed = replace(
+        incident, state=State.PROPOSED, since=draft.now, until=until, due=until, waits=0, lacks_since=None, note=""
+    )
+    draft.move(proposed, reason)
+    draft.say(Outcome.PROPOSED, proposed.standing[0].trigger.reason, topic=True, again_at=until)
+    return draft.answer_speaker(Outcome.WAITING, reason)
 
 
 def _ask_alarms(draft: Draft) -> Missing | None:
@@ -166,7 +214,7 @@ def _end_failed(draft: Draft, missing: Missing) -> None:
     draft.answer_speaker(Outcome.FAILED, message, code)
 
 
-def _end_refused(draft: Draft, no: No) -> None:
+def end_refused(draft: Draft, no: No) -> None:
     """End an incident that a guard says no to: refused, or observed.
 
     A node that was to be tried again has its letter now: with the API's own words, which the topic has had already.
@@ -216,6 +264,7 @@ def rebooted(draft: Draft, reason: str, *, code: str | None = None) -> None:
         lacks_since=None,
         note="",
         failure=None,
+        approved=None,
         rebooted_at=None,
     )
     waiting = replace(waiting, due=next_look(waiting, draft))

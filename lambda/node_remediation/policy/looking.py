@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from node_remediation import codes
 from node_remediation.model import REQUEST, AlarmState, ClusterFacts, NodeFacts, Outcome
 from node_remediation.policy.draft import FIRST_WAIT, LONGEST_WAIT, Draft
-from node_remediation.policy.guards import Matter, No, Repairing, announced_repair, at, judge, repair_reason
+from node_remediation.policy.guards import Ask, Matter, No, Repairing, announced_repair, at, judge, repair_reason
 from node_remediation.policy.judging import (
     claim,
     cooled_down,
@@ -171,6 +171,8 @@ def _judge_again(draft: Draft, complaining: Sequence[Complaint]) -> None:
         return claim(draft, draft.speaker)
     if isinstance(verdict, Repairing):
         return leave_to_hyperpod(draft, verdict)
+    if isinstance(verdict, Ask):
+        verdict = No(Outcome.REFUSED, None, "a second reboot would have to be approved, and is not proposed")
     code = verdict.code if isinstance(verdict, No | Missing) else None
     reason = verdict.message if isinstance(verdict, Missing) else verdict.reason
     note = f"not rebooted again: {f'{code}: ' if code else ''}{reason}"

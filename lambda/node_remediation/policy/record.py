@@ -43,13 +43,15 @@ class State(StrEnum):
     REBOOTED = "rebooted"
     REPAIRING = "repairing"
     RETRYING = "retrying"
+    PROPOSED = "proposed"
     OPEN = "open"
 
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """One source's complaint about a node. `made_at` is when it was last made, `withdrawn_at` when the source took it
-    back. `muted_until` is the end of the alarm's mute window."""
+    """One source's complaint about a node. `made_at` is when it was last made, `first_made_at` when it was first made
+    where it was repeated since, `withdrawn_at` when the source took it back. `muted_until` is the end of the alarm's
+    mute window."""
 
     source: str
     made_at: datetime
@@ -59,6 +61,12 @@ class Complaint:
     recommendation: str | None = None
     withdrawn_at: datetime | None = None
     muted_until: datetime | None = None
+    first_made_at: datetime | None = None
+
+    @property
+    def began_at(self) -> datetime:
+        """The time since when it has stood, if it was not withdrawn."""
+        return self.first_made_at or self.made_at
 
     @property
     def withdrawn(self) -> bool:
@@ -76,14 +84,15 @@ class Incident:
     """One node's incident, from its first complaint to its end.
 
     `node` is the ID that the reboot call uses: the one that was reported first. `since` is when the state began: the
-    claim in `claimed` and `rebooted`, the repair in `repairing`. `until` is the state's time-out. `lease_until` is when
-    a claim without an answer counts as unknown. `attempt` is the number that letters give; `tries` counts failed tries
-    in a row, `waits` the times that a fact could not be had, `lacks_since` is when that began. `told` marks that people
-    know of the reboot. `note` is the reason why it was not rebooted again, or what is waited for. `failure` is what the
-    API last said of a node that is tried again, or that it refused to reboot again. `redriven` marks an incident that a
-    redriven letter took over. `rebooted_at` is the claim of the reboot before this one, to which the incident returns
-    if this one fails. `repair_at` is when HyperPod said, since the claim, that it repairs the node. `dropped` marks
-    that there were more complaints than are kept.
+    claim in `claimed` and `rebooted`, the repair in `repairing`. `until` is the state's time-out. `lease_until` is
+    when a claim without an answer counts as unknown. `attempt` is the number that letters give; `tries` counts failed
+    tries in a row, `waits` the times that a fact could not be had, `lacks_since` is when that began. `told` marks
+    that people know of the reboot. `note` is the reason why it was not rebooted again, or what is waited for.
+    `failure` is what the API last said of a node that is tried again, or that it refused to reboot again. `approved`
+    says why a proposed reboot may be made. `redriven` marks an incident that a redriven letter took over.
+    `rebooted_at` is the claim of the reboot before this one, to which the incident returns if this one fails.
+    `repair_at` is when HyperPod said, since the claim, that it repairs the node. `dropped` marks that there were more
+    complaints than are kept.
     """
 
     id: str
@@ -103,6 +112,7 @@ class Incident:
     note: str = ""
     failure: Failure | None = None
     redriven: bool = False
+    approved: str | None = None
     rebooted_at: datetime | None = None
     repair_at: datetime | None = None
     dropped: bool = False
@@ -121,6 +131,8 @@ class Incident:
             earlier, complaint = sorted((mine, complaint), key=lambda each: (each.made_at, each.withdrawn))
             if earlier.announces_repair and not earlier.withdrawn and not complaint.announces_repair:
                 complaint = replace(complaint, repair_action=earlier.repair_action)
+            if not earlier.withdrawn and earlier.began_at < complaint.began_at:
+                complaint = replace(complaint, first_made_at=earlier.began_at)
         others, dropped = [each for each in self.complaints if each.source != complaint.source], self.dropped
         if len(others) >= MOST_COMPLAINTS:
             oldest = min(others, key=lambda each: (not each.withdrawn, each.made_at))
@@ -191,8 +203,9 @@ class NodeRecord:
     cooldown and limit; `last_claim` is the latest claim, also one that was given back: a report that is not later is
     a duplicate. `signs` is by source. `told` has the time at which each code was last told. `handled` has the IDs of
     requests and letters that were dealt with. `put_off` counts sweeps that failed on this record in a row,
-    `put_off_until` is when it is looked at again. `version` counts writes; 0 was never written. `written_by` is the
-    token of the write that made this version.
+    `put_off_until` is when it is looked at again. `proposal_of` is the key of the node whose incident has this
+    record's ID in its key: an answer to a proposal names the incident alone. `version` counts writes; 0 was never
+    written. `written_by` is the token of the write that made this version.
     """
 
     key: NodeKey
@@ -210,6 +223,7 @@ class NodeRecord:
     history: tuple[tuple[datetime, str], ...] = ()
     put_off: int = 0
     put_off_until: datetime | None = None
+    proposal_of: NodeKey | None = None
     written_by: str | None = field(default=None, compare=False)
 
     @property

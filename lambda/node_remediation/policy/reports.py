@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 from node_remediation import codes
-from node_remediation.model import Case, ClusterFacts, IdKind, Outcome, Progress
+from node_remediation.model import Answered, Case, ClusterFacts, IdKind, Outcome, Progress
 from node_remediation.policy.draft import Draft, is_waiting_state
 from node_remediation.policy.guards import (
     OUTBOX_FULL,
+    Ask,
     Matter,
     No,
     Repairing,
@@ -15,10 +16,20 @@ from node_remediation.policy.guards import (
     grace_ends,
     judge,
     not_allowed,
+    refused,
     stale,
     withdrawn_since,
 )
-from node_remediation.policy.judging import claim, cooled_down, end_cleared, is_muted, is_over, may_tell, note_told
+from node_remediation.policy.judging import (
+    claim,
+    cooled_down,
+    end_cleared,
+    end_refused,
+    is_muted,
+    is_over,
+    may_tell,
+    note_told,
+)
 from node_remediation.policy.record import HANDLED_FOR, MOST_HANDLED, Complaint, Incident, Missing, State, derived_id
 from node_remediation.settings import MAX_RECEIVES
 
@@ -59,6 +70,21 @@ def follow(draft: Draft, case: Case) -> None:
     draft.end(Outcome.NOT_RECOVERED, reason, code=codes.NOT_RECOVERED)
     draft.answer_speaker(Outcome.DUPLICATE, "the node's incident ended: not recovered")
     return draft.answer(case, Outcome.DUPLICATE, "the node's incident ended: not recovered")
+
+
+def reply(draft: Draft, case: Case) -> None:
+    """Take in the answer to a proposed reboot. Late, double and foreign answers change nothing, and say so."""
+    incident, report = draft.record.incident, case.report
+    waits = incident is not None and incident.id == report.incident and incident.state is State.PROPOSED
+    if incident is None or not waits or incident.approved:
+        return draft.answer(case, Outcome.IGNORED, f"no proposal of incident {report.incident} waits for an answer")
+    by = f"{report.answer} by {report.answered_by or 'somebody'}"
+    reason = f"{by}: {report.trigger.reason}" if report.trigger.reason else by
+    draft.speaker = case
+    if report.answer is Answered.VETOED:
+        return end_refused(draft, refused(codes.VETOED, reason))
+    draft.record = draft.record.noted(draft.now, reason[:500])
+    return draft.keep(replace(incident, approved=reason, due=draft.now))
 
 
 def hear(draft: Draft, case: Case) -> None:
@@ -240,7 +266,7 @@ def _verdict_on_demand(draft: Draft, case: Case) -> No | Missing | None:
         )
     complaints = [*_binding(record.incident), complaint_of(case)]
     verdict = judge(Matter(record, complaints, draft.budget, scene, on_demand=True, node=report.node))
-    assert not isinstance(verdict, Wait | Repairing)  # noqa: S101  guards answer what people ask for with yes or no
+    assert not isinstance(verdict, Ask | Wait | Repairing)  # noqa: S101  guards answer what people ask for with yes or no
     return verdict
 
 

@@ -196,9 +196,11 @@ def test_guards_are_in_the_order_of_the_design() -> None:
         "facts_known",
         "repairing",
         "awaiting_hyperpod",
+        "overridden",
         *list(WRONGS)[6:8],
         "names_known",
         *list(WRONGS)[8:],
+        "asked",
     ]
 
 

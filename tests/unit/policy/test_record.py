@@ -76,8 +76,11 @@ def test_standing_complaints_are_the_oldest_first() -> None:
 def test_source_has_one_complaint_and_it_is_the_latest() -> None:
     """In whatever order its reports arrive."""
     first, second = complaint(ago(2)), complaint(ago(1))
-    assert incident(State.OPEN, first).with_complaint(second).complaints == (second,)
-    assert incident(State.OPEN, second).with_complaint(first).complaints == (second,)
+    both = (replace(second, first_made_at=first.made_at),)
+    assert incident(State.OPEN, first).with_complaint(second).complaints == both
+    assert incident(State.OPEN, second).with_complaint(first).complaints == both
+    gone = replace(first, withdrawn_at=ago(1.5))
+    assert incident(State.OPEN, gone).with_complaint(second).complaints[0].began_at == second.made_at
 
 
 def test_withdrawal_wins_over_a_complaint_of_the_same_time() -> None:
