@@ -279,13 +279,13 @@ def test_endless_text_is_cut_and_marked(field: str, character: str) -> None:
 
 def of_size(wanted: int) -> list[Entry]:
     """Entries that would be told in one message of this size."""
-    named = "é" * 200
-    said = [entry(node=node(n), cluster=named, message=f"{n:02}" + "x" * 12_070) for n in range(15)]
-    first = entry(node=node(15), cluster=named, message="first")
+    named, start = "é" * 200, "x" * 100  # a line of its own
+    said = [entry(node=node(n), cluster=named, message=f"{n:02}" + "x" * 12_100) for n in range(15)]
+    first = entry(node=node(15), cluster=named, message=start)
     short = wanted - bytes_of(one([first, *said]))
     # A control character is seven bytes in the JSON and none in the mail; a letter is one in each.
     odd = short % 2
-    return [replace(first, message="first" + "\x01" * odd + "x" * ((short - 7 * odd) // 2)), *said]
+    return [replace(first, message=start + "\x01" * odd + "x" * ((short - 7 * odd) // 2)), *said]
 
 
 def test_messages_are_split_only_where_the_limit_in_bytes_is_passed() -> None:
