@@ -262,7 +262,7 @@ def test_stuck_node_is_not_recovered_and_its_redriven_letter_is_a_new_attempt(sc
     assert (detail["Retryable"], detail["Attempt"]) == (False, 1)
     assert detail["Trigger"]["DetailType"] == "SageMaker HyperPod Cluster Node Health Event"
     mail = scene.mail("NOT RECOVERED, replace it")
-    for needed in (scene.first, "Reboot requested by this system at", "Waiting for capacity", "batch-replace-cluster-nodes", "HMA"):
+    for needed in ("Reboot requested by this system at", "Waiting for capacity", "batch-replace-cluster-nodes", "HMA"):
         assert needed in mail
     assert sorted(scene.ends()) == [(scene.first, "not_recovered"), (scene.first, "recovered")]
     assert scene.reboots() == [scene.first] * 2

@@ -168,7 +168,7 @@ _CODES = {
         again="If it is still unhealthy when the cooldown is over, request its reboot again:",
     ),
     codes.REBOOT_LIMIT_REACHED: Advice(
-        "REBOOTS DO NOT HELP",
+        "REBOOT LIMIT REACHED",
         "replace {it}",
         "The node was rebooted as often as the limit allows, and is still reported unhealthy. Replace it.",
         Command.REPLACE,
