@@ -105,7 +105,7 @@ def test_refused_attempts_have_the_limits_numbers() -> None:
     world.passes(HOUR)
     world.unhealthy(node)
     assert world.deliver() == ["refused RebootLimitReached"]
-    assert re.search(r"Reboot requested by this system at \d\d:\d\d UTC\\.", world.notices[0].mail)
+    assert re.search(r"Reboot requested by this system at \d\d:\d\d UTC\.", world.notices[0].mail)
     assert "1 of 1 reboots" in world.notices[0].message
 
 
