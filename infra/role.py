@@ -50,8 +50,8 @@ PERMISSIONS: Mapping[str, Permission] = {
     ),
     "WriteDeadLetters": Permission(
         ("sqs:SendMessage",),
-        "The function sends one message for each node that was not rebooted or did not recover to the dead-letter queue. "
-        "Lambda sends the events of direct invocations that failed to the undelivered queue.",
+        "The function sends one message to the dead-letter queue for each node that was not rebooted or did not "
+        "recover. Lambda sends the event of a direct invocation that failed to the undelivered queue.",
     ),
     "Notify": Permission(("sns:Publish",), "The function notifies people and automation of failures."),
     "UseKey": Permission(
