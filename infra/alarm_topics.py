@@ -8,7 +8,7 @@ from constructs import Construct
 
 
 class AlarmTopics(Construct):
-    """Makes one subscription per topic, in the topic's region. What it cannot deliver goes to the DLQ."""
+    """Makes one subscription per topic, in the topic's region. What it cannot deliver goes to a queue with an alarm."""
 
     def __init__(
         self,
@@ -17,7 +17,7 @@ class AlarmTopics(Construct):
         *,
         topic_arns: Sequence[str],
         intake: sqs.IQueue,
-        dead_letters: sqs.IQueue,
+        undelivered: sqs.IQueue,
     ) -> None:
         super().__init__(scope, construct_id)
         for arn in topic_arns:
@@ -30,7 +30,7 @@ class AlarmTopics(Construct):
                 region=arn.split(":")[3],
                 protocol="sqs",
                 endpoint=intake.queue_arn,
-                redrive_policy={"deadLetterTargetArn": dead_letters.queue_arn},
+                redrive_policy={"deadLetterTargetArn": undelivered.queue_arn},
             )
             # The queue's policy must exist first: without it SQS refuses a message permanently.
             subscription.node.add_dependency(intake)

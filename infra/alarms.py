@@ -1,4 +1,4 @@
-"""Defines the alarm on the DLQ."""
+"""Defines the alarm on what the function has not handled, and so has told nobody."""
 
 from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -10,23 +10,23 @@ from constructs import Construct
 from node_remediation.settings import Settings, SettingsError
 
 
-def dead_letter_alarm_name(stack: Stack) -> str:
-    return f"{stack.stack_name}-dead-letters"
+def undelivered_alarm_name(stack: Stack) -> str:
+    return f"{stack.stack_name}-undelivered"
 
 
-def dead_letter_alarm_arn(stack: Stack) -> str:
+def undelivered_alarm_arn(stack: Stack) -> str:
     """Return the alarm's ARN, made from its name: the key and the topic refer to it before the alarm exists."""
     return stack.format_arn(
         service="cloudwatch",
         resource="alarm",
-        resource_name=dead_letter_alarm_name(stack),
+        resource_name=undelivered_alarm_name(stack),
         arn_format=ArnFormat.COLON_RESOURCE_NAME,
     )
 
 
 def refuse_own_alarms(settings: Settings, stack: Stack) -> None:
     """Raise SettingsError if a prefix matches this stack's own alarm, which names no node: every report would fail."""
-    name = dead_letter_alarm_name(stack)
+    name = undelivered_alarm_name(stack)
     for prefix in settings.alarm_name_prefixes:
         if name.startswith(prefix):
             raise SettingsError(
@@ -34,20 +34,23 @@ def refuse_own_alarms(settings: Settings, stack: Stack) -> None:
             )
 
 
-class DeadLetterAlarm(Construct):
-    """Publishes to the topic while the DLQ holds a message."""
+class UndeliveredAlarm(Construct):
+    """Publishes to the topic when a message was never handled.
+
+    Letters of the DLQ do not set it off: the function itself tells of them, and no failure gets two mails.
+    """
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, dead_letters: sqs.IQueue, topic: sns.ITopic, what_to_do: str
+        self, scope: Construct, construct_id: str, *, undelivered: sqs.IQueue, topic: sns.ITopic, what_to_do: str
     ) -> None:
         super().__init__(scope, construct_id)
-        depth = dead_letters.metric_approximate_number_of_messages_visible(
+        depth = undelivered.metric_approximate_number_of_messages_visible(
             period=Duration.minutes(1), statistic="Maximum"
         )
         alarm = cloudwatch.Alarm(
             self,
             "Alarm",
-            alarm_name=dead_letter_alarm_name(Stack.of(self)),
+            alarm_name=undelivered_alarm_name(Stack.of(self)),
             alarm_description=what_to_do,
             metric=depth,
             threshold=1,

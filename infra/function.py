@@ -21,7 +21,7 @@ LONGEST_ASYNCHRONOUS_WAIT = timedelta(hours=6)  # Lambda's own limit
 
 
 class RemediationFunction(Construct):
-    """Runs the built asset on the intake queue. The event of a failed direct invocation goes to the DLQ."""
+    """Runs the built asset on the intake queue. A direct invocation that failed goes to a queue with an alarm."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class RemediationFunction(Construct):
             role=role,
             log_group=log_group,
             environment=self._environment(settings, queues, topic, table),
-            dead_letter_queue=queues.dead_letters,
+            dead_letter_queue=queues.undelivered,
             # The same limit as for a rule that delivers to the queue: a report that waits for a retry becomes stale.
             max_event_age=_duration(min(settings.max_report_age, LONGEST_ASYNCHRONOUS_WAIT)),
             retry_attempts=2,
@@ -69,9 +69,7 @@ class RemediationFunction(Construct):
         return {
             **settings.to_env(),
             "INTAKE_QUEUE_URL": queues.intake.queue_url,
-            "INTAKE_QUEUE_ARN": queues.intake.queue_arn,
             "DEAD_LETTER_QUEUE_URL": queues.dead_letters.queue_url,
-            "DEAD_LETTER_QUEUE_ARN": queues.dead_letters.queue_arn,
             "FAILURE_TOPIC_ARN": topic.topic_arn,
             "LEDGER_TABLE": table.table_name,
             "MODE_PARAMETER": mode_parameter_name(Stack.of(self)),

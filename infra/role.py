@@ -49,7 +49,9 @@ PERMISSIONS: Mapping[str, Permission] = {
         "Lambda reads the intake queue, and the function sets when a message comes again. Neither can send to it.",
     ),
     "WriteDeadLetters": Permission(
-        ("sqs:SendMessage",), "The function sends one message for each node that was not rebooted or did not recover."
+        ("sqs:SendMessage",),
+        "The function sends one message to the dead-letter queue for each node that was not rebooted or did not "
+        "recover. Lambda sends the event of a direct invocation that failed to the undelivered queue.",
     ),
     "Notify": Permission(("sns:Publish",), "The function notifies people and automation of failures."),
     "UseKey": Permission(
@@ -168,6 +170,6 @@ def _plumbing(
 ) -> Iterator[iam.PolicyStatement]:
     yield _allow("WriteLogs", log_group.log_group_arn)
     yield _allow("ReadIntake", queues.intake.queue_arn)
-    yield _allow("WriteDeadLetters", queues.dead_letters.queue_arn)
+    yield _allow("WriteDeadLetters", queues.dead_letters.queue_arn, queues.undelivered.queue_arn)
     yield _allow("Notify", topic.topic_arn)
     yield _allow("UseKey", key.key_arn)

@@ -75,10 +75,10 @@ def alarm_pattern(prefixes: tuple[str, ...]) -> dict[str, Any]:
 
 
 class Rules(Construct):
-    """Makes one rule per kind of event. What a rule cannot deliver goes to the DLQ."""
+    """Makes one rule per kind of event. What a rule cannot deliver goes to a queue with an alarm."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, settings: Settings, intake: sqs.IQueue, dead_letters: sqs.IQueue
+        self, scope: Construct, construct_id: str, *, settings: Settings, intake: sqs.IQueue, undelivered: sqs.IQueue
     ) -> None:
         super().__init__(scope, construct_id)
         patterns = {
@@ -91,7 +91,7 @@ class Rules(Construct):
         target = events.CfnRule.TargetProperty(
             id="Intake",
             arn=intake.queue_arn,
-            dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=dead_letters.queue_arn),
+            dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=undelivered.queue_arn),
             # The function tells a report's age from its time in the queue, which starts with the delivery.
             retry_policy=events.CfnRule.RetryPolicyProperty(
                 maximum_event_age_in_seconds=int(settings.max_report_age.total_seconds())

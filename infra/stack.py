@@ -4,10 +4,11 @@ from pathlib import Path
 
 from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.alarm_topics import AlarmTopics
-from infra.alarms import DeadLetterAlarm, dead_letter_alarm_arn, refuse_own_alarms
+from infra.alarms import UndeliveredAlarm, refuse_own_alarms, undelivered_alarm_arn
 from infra.function import RemediationFunction
 from infra.key import EncryptionKey
 from infra.ledger import Ledger
@@ -27,7 +28,7 @@ class RemediationStack(Stack):
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, asset: Path) -> None:
         super().__init__(scope, construct_id, description="HyperPod node remediation: reboots unhealthy nodes")
         refuse_own_alarms(settings, self)
-        alarm_arn, topic_arns = dead_letter_alarm_arn(self), settings.alarm_topic_arns
+        alarm_arn, topic_arns = undelivered_alarm_arn(self), settings.alarm_topic_arns
         key = EncryptionKey(self, "Encryption", alarm_arn=alarm_arn, topic_arns=topic_arns).key
         queues = Queues(self, "Queues", settings=settings, key=key)
         topic = FailureTopic(self, "Failures", settings=settings, key=key, alarm_arn=alarm_arn).topic
@@ -56,31 +57,32 @@ class RemediationStack(Stack):
         ).function
         self._feed(settings, queues)
         sweep = Sweep(self, "Sweep", function=function).rule
-        redrive = _redrive_command(queues)
-        DeadLetterAlarm(
+        UndeliveredAlarm(
             self,
             "Alarm",
-            dead_letters=queues.dead_letters,
+            undelivered=queues.undelivered,
             topic=topic,
-            what_to_do=_what_to_do(redrive, queues, log_group),
+            what_to_do=_what_to_do(queues, log_group),
         )
         self._output(
             IntakeQueueUrl=queues.intake.queue_url,
             IntakeQueueArn=queues.intake.queue_arn,
             DeadLetterQueueUrl=queues.dead_letters.queue_url,
             DeadLetterQueueArn=queues.dead_letters.queue_arn,
+            UndeliveredQueueUrl=queues.undelivered.queue_url,
+            UndeliveredQueueArn=queues.undelivered.queue_arn,
             FailureTopicArn=topic.topic_arn,
             FunctionName=function.function_name,
             FunctionArn=function.function_arn,
             KeyArn=key.key_arn,
-            RedriveCommand=redrive,
+            RedriveCommand=_redrive_command(queues.dead_letters, queues.intake),
             LedgerTableName=table.table_name,
             ModeParameterName=mode_parameter_name(self),
             SweepRuleName=sweep.rule_name,
         )
 
     def _feed(self, settings: Settings, queues: Queues) -> None:
-        both = {"intake": queues.intake, "dead_letters": queues.dead_letters}
+        both = {"intake": queues.intake, "undelivered": queues.undelivered}
         rules = Rules(self, "Rules", settings=settings, **both)
         AlarmTopics(self, "AlarmTopics", topic_arns=settings.alarm_topic_arns, **both)
         queues.let_in(service="events.amazonaws.com", source_arns=rules.arns)
@@ -91,15 +93,16 @@ class RemediationStack(Stack):
             CfnOutput(self, name, value=value)
 
 
-def _redrive_command(queues: Queues) -> str:
-    """Give the destination: SQS knows no source queue for messages that were sent to the DLQ, not moved there."""
-    source, destination = queues.dead_letters.queue_arn, queues.intake.queue_arn
-    return f"aws sqs start-message-move-task --source-arn {source} --destination-arn {destination}"
+def _redrive_command(source: sqs.IQueue, intake: sqs.IQueue) -> str:
+    """Give the destination: SQS knows no source queue for messages that were sent to a queue, not moved there."""
+    return f"aws sqs start-message-move-task --source-arn {source.queue_arn} --destination-arn {intake.queue_arn}"
 
 
-def _what_to_do(redrive: str, queues: Queues, log_group: logs.ILogGroup) -> str:
+def _what_to_do(queues: Queues, log_group: logs.ILogGroup) -> str:
     return (
-        f"HyperPod nodes could not be rebooted. See which and why: aws sqs receive-message --queue-url "
-        f"{queues.dead_letters.queue_url} --message-attribute-names All (the body has the node, ErrorCode the cause); "
-        f"logs in {log_group.log_group_name}. Fix the cause, then try again: {redrive}"
+        "A report of a HyperPod node was never handled, and no other mail tells of it: it crashed the function five "
+        f"times, or EventBridge, SNS or Lambda could not deliver it. Read it: aws sqs receive-message --queue-url "
+        f"{queues.undelivered.queue_url} --attribute-names All. Look for the error in the log group "
+        f"{log_group.log_group_name}. Once it is fixed, try again: "
+        f"{_redrive_command(queues.undelivered, queues.intake)}"
     )

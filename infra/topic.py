@@ -23,7 +23,7 @@ class FailureTopic(Construct):
         self.topic.apply_removal_policy(RemovalPolicy.DESTROY)
         self.topic.add_to_resource_policy(
             iam.PolicyStatement(
-                sid="DeadLetterAlarmPublishes",
+                sid="UndeliveredAlarmPublishes",
                 principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
                 actions=["sns:Publish"],
                 resources=[self.topic.topic_arn],

@@ -347,13 +347,15 @@ class NodeFacts(NamedTuple):
 class ClusterFacts:
     """What SageMaker says of a cluster (DescribeCluster): its nodes in all, who repairs them, its protected groups.
 
-    `continuous` marks a cluster whose nodes have logical IDs, too (NodeProvisioningMode).
+    `continuous` marks a cluster whose nodes have logical IDs, too (NodeProvisioningMode), `eks` one that EKS
+    orchestrates; the others run Slurm.
     """
 
     nodes: int
     automatic: bool
     protected_groups: frozenset[str] = frozenset()
     continuous: bool = False
+    eks: bool | None = None
 
 
 class AlarmState(NamedTuple):

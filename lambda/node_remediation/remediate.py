@@ -18,9 +18,9 @@ from node_remediation.aws.telemetry import Telemetry
 from node_remediation.aws.topic import Topic
 from node_remediation.events.fields import Home
 from node_remediation.lookups import Edges, Late, Lookups, Resolved, Stray, nobody
-from node_remediation.model import Alarm, Case, Change, Failure, Message, NodeKey, Outcome, Result
+from node_remediation.model import Alarm, Case, Change, Failure, Message, NodeKey, Outcome, Result, bounded
 from node_remediation.outbox.letters import letter, raw_letter
-from node_remediation.outbox.mail import Frame, Redrive
+from node_remediation.outbox.mail import Frame, Places
 from node_remediation.outbox.notifications import notify
 from node_remediation.policy.answers import put_off, record_answers, record_sent
 from node_remediation.policy.draft import REDRIVEN_DELAY, Claim, Plan, Scene, entry_of, result_of
@@ -41,6 +41,8 @@ _LEASE_MARGIN = timedelta(seconds=5)
 NODES_PER_WRITE = 50
 _NODES_PER_READ = 100
 _OLDEST_SWEEP = timedelta(minutes=2)
+# The beginning of a message that cannot be read, by which a person recognises it.
+_EXCERPT = 300  # characters
 
 Item = TypeVar("Item")
 
@@ -134,7 +136,7 @@ class Remediator:
         settings: Settings,
         services: Services,
         home: Home,
-        redrive: Redrive,
+        places: Places,
         clock: Callable[[], datetime],
         sleep: Callable[[float], None],
         jitter: Callable[[], float] = random.random,
@@ -143,7 +145,7 @@ class Remediator:
         self._settings = settings
         self._to = services
         self._home = home
-        self._redrive = redrive
+        self._places = places
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
@@ -479,6 +481,8 @@ class Remediator:
             topic=True,
             alarm=alarm,
             delay=REDRIVEN_DELAY if result.message.redriven else 0,
+            message_id=result.message.id,
+            excerpt=bounded(result.message.body, _EXCERPT) if result.outcome is Outcome.UNREADABLE else "",
         )
 
     def _answer_loose(self, run: _Run) -> None:
@@ -573,7 +577,7 @@ class Remediator:
             self._log_missed("letters", missed)
         unknown = self._keep_proposals(run, entries)
         notices = [entry for entry in state.values() if entry.topic and not entry.letter and entry.id not in unknown]
-        frame = Frame(now, self._home, self._redrive)
+        frame = Frame(now, self._home, self._places)
         parts = notify(notices, frame)
         if parts:
             self._on_effect(Effect.NOTICES)

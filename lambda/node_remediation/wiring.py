@@ -18,7 +18,7 @@ from node_remediation.aws.telemetry import LogsAndMetrics
 from node_remediation.aws.topic import SnsTopic
 from node_remediation.events.fields import Home
 from node_remediation.lookups import Edges
-from node_remediation.outbox.mail import Redrive
+from node_remediation.outbox.mail import Places
 from node_remediation.remediate import Effect, Remediator, Services
 from node_remediation.settings import Settings
 
@@ -66,7 +66,7 @@ def build(
     sqs: SQSClient = clients.client("sqs", config=_SAFE)
     sns: SNSClient = clients.client("sns", config=_SAFE)
     topic_arn = environment["FAILURE_TOPIC_ARN"]
-    _, _, _, region, account, _ = topic_arn.split(":", 5)
+    _, partition, _, region, account, _ = topic_arn.split(":", 5)
     edges = Edges(
         hyperpod=SageMakerHyperPod(
             sagemaker, protected_groups=settings.protected_instance_groups, clock=clock, sleep=sleep
@@ -86,7 +86,12 @@ def build(
         settings=settings,
         services=services,
         home=Home(account, region),
-        redrive=Redrive(environment["DEAD_LETTER_QUEUE_ARN"], environment["INTAKE_QUEUE_ARN"]),
+        places=Places(
+            intake_url=environment["INTAKE_QUEUE_URL"],
+            dead_letter_url=environment["DEAD_LETTER_QUEUE_URL"],
+            mode_parameter=environment["MODE_PARAMETER"],
+            partition=partition,
+        ),
         clock=clock,
         sleep=sleep,
         on_effect=on_effect,

@@ -143,9 +143,9 @@ class Scene:
         return [json.loads(letter["body"]) for letter in self.system.letters(count=0, ClusterName=self.cluster.name)]
 
     def mail(self, subject: str) -> str:
-        """Return the text, in one line, of the one mail with this subject after the cluster's name."""
-        wanted = f"HyperPod {self.cluster.name}: {subject}"
-        [mail] = [mail for mail in self.system.aws.mail() if mail["subject"] == wanted]
+        """Return the text, in one line, of the one mail about the first node whose subject ends so."""
+        wanted = f"{self.cluster.name} {self.first}: {subject}"
+        [mail] = [mail for mail in self.system.aws.mail() if mail["subject"].endswith(wanted)]
         return " ".join(mail["message"].split())
 
     def metric(self, name: str) -> list[float]:

@@ -97,22 +97,23 @@ def test_letter_is_whole(system: System) -> None:
 
 
 def test_person_gets_a_mail_to_act_on(system: System) -> None:
-    """The mail names cluster, node, what AWS said, what usually helps, and the command that tries again."""
+    """The mail names cluster, node, what AWS and HyperPod said, what to do now, and the command that tries again."""
     cluster = system.cluster()
     system.set_node(cluster, cluster.nodes[0], in_use=True)
     system.put(events.health(cluster.name, cluster.nodes[0]))
     [mail] = system.mail(cluster.name)
     assert mail["to"] == "oncall@example.com"
-    assert mail["subject"] == f"HyperPod {cluster.name}: 1 not rebooted"
+    node = cluster.nodes[0]
+    assert mail["subject"] == f"[us-east-1] {cluster.name} {node}: NODE IS BUSY, wait and try again"
     for needed in (
-        cluster.nodes[0],
-        "InstanceIdInUse",
+        "InstanceIdInUse: ",
         "NvidiaErrorTerminate",
         "Please Replace the Faulty Node.",
-        "What usually helps",
-        "aws sqs start-message-move-task",
-        system.outputs["DeadLetterQueueArn"],
-        system.outputs["IntakeQueueArn"],
+        "DO NOW",
+        "aws sqs send-message",
+        system.outputs["IntakeQueueUrl"],
+        f'"NodeIds": ["{node}"]',
+        system.outputs["DeadLetterQueueUrl"],
     ):
         assert needed in mail["message"]
 

@@ -5,9 +5,7 @@ from node_remediation.settings import Settings
 ENVIRONMENT = {
     **Settings().to_env(),
     "INTAKE_QUEUE_URL": "https://sqs.us-west-2.amazonaws.com/111122223333/intake",
-    "INTAKE_QUEUE_ARN": "arn:aws:sqs:us-west-2:111122223333:intake",
     "DEAD_LETTER_QUEUE_URL": "https://sqs.us-west-2.amazonaws.com/111122223333/dead",
-    "DEAD_LETTER_QUEUE_ARN": "arn:aws:sqs:us-west-2:111122223333:dead",
     "FAILURE_TOPIC_ARN": "arn:aws:sns:us-west-2:111122223333:failures",
     "LEDGER_TABLE": "ledger",
     "MODE_PARAMETER": "/hyperpod-node-remediation/mode",

@@ -1,4 +1,4 @@
-"""Tests the alarm on the DLQ."""
+"""Tests the alarm on what the function has not handled."""
 
 from pathlib import Path
 
@@ -7,17 +7,17 @@ import pytest
 from node_remediation.settings import SettingsError
 from tests.infra.template import FULL, Template, synthesize
 
-NAME = "HyperPodNodeRemediation-dead-letters"
+NAME = "HyperPodNodeRemediation-undelivered"
 LONGEST_DESCRIPTION = 1024
 
 
-def test_alarm_publishes_to_the_topic_while_the_dlq_holds_a_message(default: Template) -> None:
-    """It needs one minute, and a queue that sends no metric does not set it off."""
+def test_alarm_rings_for_what_was_never_handled_and_not_for_letters(default: Template) -> None:
+    """A letter has its mail already. It needs one minute, and a queue that sends no metric does not set it off."""
     (alarm,) = default.of("AWS::CloudWatch::Alarm").values()
     assert {key: alarm[key] for key in alarm if key not in ("AlarmDescription", "AlarmName")} == {
         "AlarmActions": ["<FailuresTopic>"],
         "ComparisonOperator": "GreaterThanOrEqualToThreshold",
-        "Dimensions": [{"Name": "QueueName", "Value": "<QueuesDeadLetters.QueueName>"}],
+        "Dimensions": [{"Name": "QueueName", "Value": "<QueuesUndelivered.QueueName>"}],
         "EvaluationPeriods": 1,
         "MetricName": "ApproximateNumberOfMessagesVisible",
         "Namespace": "AWS/SQS",
@@ -32,10 +32,13 @@ def test_alarm_tells_a_person_where_to_look_and_how_to_try_again(default: Templa
     """The description fits CloudWatch's limit when the placeholders are real names."""
     (alarm,) = default.of("AWS::CloudWatch::Alarm").values()
     description = alarm["AlarmDescription"]
-    assert default.outputs["RedriveCommand"] in description
-    assert "--queue-url <QueuesDeadLetters>" in description
+    command = (
+        "aws sqs start-message-move-task --source-arn <QueuesUndelivered.Arn> --destination-arn <QueuesIntake.Arn>"
+    )
+    assert description.endswith(command)
+    assert "--queue-url <QueuesUndelivered>" in description
     assert "<LogsLogGroup>" in description
-    assert len(description) + 6 * 100 < LONGEST_DESCRIPTION
+    assert len(description) + 4 * 130 < LONGEST_DESCRIPTION
 
 
 def test_topic_accepts_messages_of_that_alarm_only(default: Template) -> None:

@@ -112,7 +112,7 @@ def test_app_outside_the_virtual_environment_says_in_one_line_what_to_do() -> No
         (
             {"remediation.alarm_name_prefixes": "gpu-,HyperPod"},
             "remediation.alarm_name_prefixes: takes no prefix of this stack's own alarm"
-            ' "HyperPodNodeRemediation-dead-letters": "HyperPod"',
+            ' "HyperPodNodeRemediation-undelivered": "HyperPod"',
         ),
         (
             {"remediation.cooldwn": "5m"},

@@ -25,20 +25,18 @@ def test_function_gets_exactly_the_settings_and_the_addresses(full: Template) ->
     assert environment == {
         **Settings.from_context(FULL).to_env(),
         "INTAKE_QUEUE_URL": "<QueuesIntake>",
-        "INTAKE_QUEUE_ARN": "<QueuesIntake.Arn>",
         "DEAD_LETTER_QUEUE_URL": "<QueuesDeadLetters>",
-        "DEAD_LETTER_QUEUE_ARN": "<QueuesDeadLetters.Arn>",
         "FAILURE_TOPIC_ARN": "<FailuresTopic>",
         "LEDGER_TABLE": "<LedgerTable>",
         "MODE_PARAMETER": "/hyperpod-node-remediation/HyperPodNodeRemediation/mode",
     }
 
 
-def test_direct_invocation_that_keeps_failing_goes_to_the_dlq_unchanged(default: Template) -> None:
+def test_direct_invocation_that_keeps_failing_is_kept_unchanged(default: Template) -> None:
     """An on-failure destination would add an envelope, and the message could not be redriven."""
     (function,) = default.of("AWS::Lambda::Function").values()
     (invoked,) = default.of("AWS::Lambda::EventInvokeConfig").values()
-    assert function["DeadLetterConfig"] == {"TargetArn": "<QueuesDeadLetters.Arn>"}
+    assert function["DeadLetterConfig"] == {"TargetArn": "<QueuesUndelivered.Arn>"}
     assert invoked["MaximumRetryAttempts"] == 2
     assert "DestinationConfig" not in invoked
 
@@ -83,14 +81,14 @@ def test_logs_are_kept_as_long_as_the_setting_says(default: Template, full: Temp
 
 
 def test_alarm_topics_feed_the_intake_queue_from_their_own_regions(full: Template) -> None:
-    """What a topic cannot deliver goes to the DLQ."""
+    """What a topic cannot deliver goes to the queue with the alarm."""
     fed = [each for each in full.of("AWS::SNS::Subscription").values() if each["Protocol"] == "sqs"]
     assert [(each["TopicArn"], each["Region"]) for each in fed] == [
         (TOPIC, "us-east-1"),
         ("arn:aws:sns:eu-west-1:111122223333:other", "eu-west-1"),
     ]
     assert {each["Endpoint"] for each in fed} == {"<QueuesIntake.Arn>"}
-    assert {each["RedrivePolicy"]["deadLetterTargetArn"] for each in fed} == {"<QueuesDeadLetters.Arn>"}
+    assert {each["RedrivePolicy"]["deadLetterTargetArn"] for each in fed} == {"<QueuesUndelivered.Arn>"}
 
 
 def test_people_are_subscribed_by_mail(full: Template) -> None:
@@ -106,6 +104,8 @@ def test_outputs_name_what_others_rely_on(default: Template) -> None:
         "IntakeQueueArn": "<QueuesIntake.Arn>",
         "DeadLetterQueueUrl": "<QueuesDeadLetters>",
         "DeadLetterQueueArn": "<QueuesDeadLetters.Arn>",
+        "UndeliveredQueueUrl": "<QueuesUndelivered>",
+        "UndeliveredQueueArn": "<QueuesUndelivered.Arn>",
         "FailureTopicArn": "<FailuresTopic>",
         "FunctionName": "<RemediationFunction>",
         "FunctionArn": "<RemediationFunction.Arn>",

@@ -228,7 +228,7 @@ def test_function_of_the_asset_starts_and_hands_back_a_message_when_no_service_a
         "attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": f"{now.timestamp() * 1000:.0f}"},
         "messageAttributes": {},
         "eventSource": "aws:sqs",
-        "eventSourceARN": ENVIRONMENT["INTAKE_QUEUE_ARN"],
+        "eventSourceARN": "arn:aws:sqs:us-west-2:111122223333:intake",
         "awsRegion": "us-west-2",
     }
     said = _run(STARTED, asset, stdin=json.dumps([sweep, {"Records": [record]}]))

@@ -35,7 +35,7 @@ def _expected(
     return [
         (["logs:CreateLogStream", "logs:PutLogEvents"], ["<LogsLogGroup.Arn>"], None),
         (INTAKE_CALLS, ["<QueuesIntake.Arn>"], None),
-        (["sqs:SendMessage"], ["<QueuesDeadLetters.Arn>"], None),
+        (["sqs:SendMessage"], ["<QueuesDeadLetters.Arn>", "<QueuesUndelivered.Arn>"], None),
         (["sns:Publish"], ["<FailuresTopic>"], None),
         (["kms:GenerateDataKey", "kms:Decrypt"], ["<EncryptionKey.Arn>"], None),
         (["dynamodb:BatchGetItem", "dynamodb:PutItem"], ["<LedgerTable.Arn>"], None),

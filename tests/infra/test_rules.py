@@ -88,7 +88,7 @@ CASES: dict[str, list[tuple[dict[str, object], list[str]]]] = {
         ({**ALARM, "detail-type": "CloudWatch Alarm Configuration Change"}, []),
         (_named("my-hyperpod-x"), []),
         (_named("HyperPod-x"), []),
-        (_named("HyperPodNodeRemediation-dead-letters"), []),
+        (_named("HyperPodNodeRemediation-undelivered"), []),
     ],
     "alarm-metric-math": [({}, []), (ALARM, ALARMS)],
     "alarm-composite-suppressed": [({}, []), (ALARM, ALARMS)],
@@ -124,17 +124,17 @@ def test_alarms_match_nothing_when_there_are_no_prefixes(no_alarms: Template) ->
     assert _matching(no_alarms, _event(METRIC, **ALARM)) == []
 
 
-def test_rules_deliver_to_the_intake_queue_or_else_to_the_dlq(default: Template) -> None:
+def test_rules_deliver_to_the_intake_queue_or_else_to_the_undelivered(default: Template) -> None:
     """This holds for every rule but the sweep's, whose target is the function."""
     rules = event_rules(default)
     assert list(rules) == [*HEALTH, *CLUSTER, *ALARMS]
     for rule in rules.values():
         (target,) = rule["Targets"]
-        assert (target["Arn"], target["DeadLetterConfig"]["Arn"]) == ("<QueuesIntake.Arn>", "<QueuesDeadLetters.Arn>")
+        assert (target["Arn"], target["DeadLetterConfig"]["Arn"]) == ("<QueuesIntake.Arn>", "<QueuesUndelivered.Arn>")
 
 
 def test_rules_deliver_no_later_than_a_report_is_fresh(default: Template, full: Template) -> None:
-    """In the queue, an event that EventBridge delivered after hours would look new: it goes to the DLQ instead."""
+    """In the queue, an event that EventBridge delivered after hours would look new: it is undelivered instead."""
     ages = [
         {
             target["RetryPolicy"]["MaximumEventAgeInSeconds"]

@@ -7,10 +7,10 @@ import pytest
 from node_remediation.settings import INDEX_NAME
 from tests.infra.template import TOPIC, Template
 
-ALARM = "arn:<AWS::Partition>:cloudwatch:<AWS::Region>:<AWS::AccountId>:alarm:HyperPodNodeRemediation-dead-letters"
+ALARM = "arn:<AWS::Partition>:cloudwatch:<AWS::Region>:<AWS::AccountId>:alarm:HyperPodNodeRemediation-undelivered"
 USE = ["kms:GenerateDataKey", "kms:Decrypt"]
 RULES = ["<RulesNodeHealth.Arn>", "<RulesInstanceEvents.Arn>", "<RulesAlarms.Arn>"]
-QUEUES = ("QueuesIntake", "QueuesDeadLetters")
+FED = ("QueuesIntake", "QueuesUndelivered")
 
 
 def _users(template: Template) -> dict[str, object]:
@@ -48,7 +48,7 @@ def test_key_rotates_and_goes_with_the_stack_after_a_week(default: Template) -> 
 def test_queues_topic_and_ledger_are_encrypted_with_the_key(default: Template) -> None:
     """With AWS's own keys alarms could not publish."""
     stores = [*default.of("AWS::SQS::Queue").values(), *default.of("AWS::SNS::Topic").values()]
-    assert [each["KmsMasterKeyId"] for each in stores] == ["<EncryptionKey.Arn>"] * 3
+    assert [each["KmsMasterKeyId"] for each in stores] == ["<EncryptionKey.Arn>"] * 4
     (table,) = default.of("AWS::DynamoDB::Table").values()
     assert table["SSESpecification"] == {"KMSMasterKeyId": "<EncryptionKey.Arn>", "SSEEnabled": True, "SSEType": "KMS"}
 
@@ -60,16 +60,30 @@ def _senders(template: Template, queue: str) -> dict[str, Any]:
     return {each["Principal"]["Service"]: each["Condition"] for each in allowed}
 
 
-def test_intake_moves_a_message_to_the_dead_letters_after_five_receives(default: Template) -> None:
-    """The function reports a failure at the fifth receive; SQS moves a message only after crashes."""
-    intake = default.of("AWS::SQS::Queue")["QueuesIntake"]
-    assert intake["RedrivePolicy"] == {"deadLetterTargetArn": "<QueuesDeadLetters.Arn>", "maxReceiveCount": 5}
+def test_intake_moves_a_message_to_the_undelivered_after_five_receives(default: Template) -> None:
+    """SQS moves a message only after crashes, of which nothing else tells.
+
+    The undelivered queue has a policy, too: a redrive is possible only from a queue that is another's dead-letter queue
+    (StartMessageMoveTask, API reference).
+    """
+    policies = {name: queue.get("RedrivePolicy") for name, queue in default.of("AWS::SQS::Queue").items()}
+    assert policies == {
+        "QueuesIntake": {"deadLetterTargetArn": "<QueuesUndelivered.Arn>", "maxReceiveCount": 5},
+        "QueuesUndelivered": {"deadLetterTargetArn": "<QueuesDeadLetters.Arn>", "maxReceiveCount": 1_000},
+        "QueuesDeadLetters": None,
+    }
 
 
-def test_intake_keeps_four_days_and_dead_letters_fourteen(default: Template) -> None:
+def test_dead_letters_are_the_functions_own_alone(default: Template) -> None:
+    """A message that a service put there would not be noticed: only the undelivered queue has an alarm."""
+    assert _senders(default, "QueuesDeadLetters") == {}
+
+
+def test_intake_keeps_four_days_and_the_others_fourteen(default: Template) -> None:
     """A letter waits for a person, who may be on holiday."""
     queues = default.of("AWS::SQS::Queue")
-    assert [queues[name]["MessageRetentionPeriod"] // 86_400 for name in QUEUES] == [4, 14]
+    days = {name: queue["MessageRetentionPeriod"] // 86_400 for name, queue in queues.items()}
+    assert days == {"QueuesIntake": 4, "QueuesDeadLetters": 14, "QueuesUndelivered": 14}
 
 
 def test_intake_is_visible_again_after_six_timeouts_and_the_window(default: Template, full: Template) -> None:
@@ -78,20 +92,20 @@ def test_intake_is_visible_again_after_six_timeouts_and_the_window(default: Temp
     assert both == [365, 360]
 
 
-@pytest.mark.parametrize("queue", QUEUES)
+@pytest.mark.parametrize("queue", FED)
 def test_queue_by_default_lets_in_exactly_this_stacks_rules(default: Template, queue: str) -> None:
-    """A rule sends to the DLQ what it cannot deliver to the intake queue. The sweep's rule is not among them."""
+    """A rule sends to the second what it cannot deliver to the first. The sweep's rule is not among them."""
     assert _senders(default, queue) == {"events.amazonaws.com": {"ArnEquals": {"aws:SourceArn": RULES}}}
 
 
-@pytest.mark.parametrize("queue", QUEUES)
+@pytest.mark.parametrize("queue", FED)
 def test_queue_with_alarm_topics_lets_in_these_topics_too(full: Template, queue: str) -> None:
-    """A subscription sends to the DLQ what it cannot deliver to the intake queue."""
+    """A subscription sends to the second what it cannot deliver to the first."""
     topics = {"ArnEquals": {"aws:SourceArn": [TOPIC, "arn:aws:sns:eu-west-1:111122223333:other"]}}
     assert _senders(full, queue)["sns.amazonaws.com"] == topics
 
 
-@pytest.mark.parametrize("queue", QUEUES)
+@pytest.mark.parametrize("queue", FED)
 def test_queue_without_alarms_does_not_name_an_alarm_rule(no_alarms: Template, queue: str) -> None:
     """The rule does not exist then."""
     assert _senders(no_alarms, queue) == {"events.amazonaws.com": {"ArnEquals": {"aws:SourceArn": RULES[:2]}}}
@@ -108,6 +122,7 @@ def test_queues_and_topic_refuse_requests_without_tls(default: Template) -> None
     assert denied == {
         ("<QueuesIntake.Arn>", "sqs:*"),
         ("<QueuesDeadLetters.Arn>", "sqs:*"),
+        ("<QueuesUndelivered.Arn>", "sqs:*"),
         ("<FailuresTopic>", "sns:Publish"),
     }
 

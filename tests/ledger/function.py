@@ -37,9 +37,7 @@ def environment(aws: LocalAws, table: str, settings: Settings | None = None) -> 
     return {
         **(settings or Settings()).to_env(),
         "INTAKE_QUEUE_URL": outputs["IntakeQueueUrl"],
-        "INTAKE_QUEUE_ARN": "arn:intake",
         "DEAD_LETTER_QUEUE_URL": outputs["DeadLetterQueueUrl"],
-        "DEAD_LETTER_QUEUE_ARN": "arn:dead",
         "FAILURE_TOPIC_ARN": outputs["FailureTopicArn"],
         "LEDGER_TABLE": table,
         "MODE_PARAMETER": "/mode",

@@ -1,6 +1,7 @@
 """The outcome of a report: one each, in a log line and a metric; who hears of it."""
 
 import json
+import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -104,6 +105,7 @@ def test_refused_attempts_have_the_limits_numbers() -> None:
     world.passes(HOUR)
     world.unhealthy(node)
     assert world.deliver() == ["refused RebootLimitReached"]
+    assert re.search(r"Reboot requested by this system at \d\d:\d\d UTC\.", world.notices[0].mail)
     assert "1 of 1 reboots" in world.notices[0].message
 
 
@@ -266,6 +268,9 @@ def test_unreadable_body_goes_to_the_dead_letter_queue_as_it_came() -> None:
     assert sorted(world.deliver()) == ["rebooted", "unreadable Unreadable"]
     assert ([letter.body for letter in world.letters], world.codes) == (["{not json"], ["Unreadable"])
     assert world.told == ["Unreadable Unreadable"]
+    mail = world.notices[0].mail
+    assert "    The message begins: {not json\n" in mail
+    assert "    Message ID on the intake queue: " in mail
 
 
 @pytest.mark.parametrize(

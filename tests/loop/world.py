@@ -17,7 +17,7 @@ from node_remediation.aws.hyperpod import SageMakerHyperPod
 from node_remediation.events.fields import Home
 from node_remediation.lookups import Edges
 from node_remediation.model import Change, Message, NodeKey, Outcome, Result
-from node_remediation.outbox.mail import Redrive
+from node_remediation.outbox.mail import Places
 from node_remediation.policy.record import Budget, Incident, NodeRecord, Record
 from node_remediation.remediate import Effect, Handling, Remediator, Services
 from node_remediation.settings import FUNCTION_TIMEOUT, MAX_RECEIVES, Settings
@@ -213,7 +213,7 @@ class World:
                 ledger=self.ledger, letters=outside, topic=outside, intake=outside, telemetry=outside, edges=edges
             ),
             home=Home(ACCOUNT, REGION),
-            redrive=Redrive("arn:dead", "arn:intake"),
+            places=Places("https://intake", "https://dead", "/mode", "aws"),
             clock=lambda: self.now,
             sleep=lambda _: None,
             jitter=lambda: 0.0,

@@ -142,6 +142,7 @@ class SageMakerHyperPod:
             automatic=(described.get("NodeRecovery") or "Automatic") == "Automatic",
             protected_groups=frozenset(_group_name(group) for group in groups if self._is_protected(group)),
             continuous=described.get("NodeProvisioningMode") == "Continuous",
+            eks="Eks" in (described.get("Orchestrator") or {}),
         )
 
     def _is_protected(self, group: Mapping[str, Any]) -> bool:

@@ -1,131 +1,239 @@
-"""Advice: what usually helps, by code. The person who is woken by a mail acts on it."""
+"""Advice by code or outcome: the words of subject and heading, and what the reader of the mail does now. Pure."""
+
+from enum import StrEnum
+from typing import NamedTuple
 
 from node_remediation import codes
+from node_remediation.model import Outcome
 
-_ADVICE = {
-    "InstanceIdInUse": (
+
+class Command(StrEnum):
+    """The command that a mail fills in for the nodes that the advice is about."""
+
+    NONE = ""
+    REBOOT = "reboot"
+    REPLACE = "replace"
+    RESUME = "resume"
+
+
+class Advice(NamedTuple):
+    """What to say of a code or an outcome.
+
+    `words` is what happened and `do` what to do, both short enough for a subject; `{it}` stands for one node or for
+    several. `text` is the whole advice, `command` the command below it. `again` leads to the command that requests the
+    reboot again, where the code is retryable.
+    """
+
+    words: str
+    do: str
+    text: str = ""
+    command: Command = Command.NONE
+    again: str = "If the node is still unhealthy then, request its reboot again:"
+
+    def line(self, nodes: int) -> str:
+        """Return the short form for one node or several."""
+        return f"{self.words}, {self.do.format(it='it' if nodes == 1 else 'them')}"
+
+
+_OUTCOMES: dict[str, Advice] = {
+    Outcome.UNVERIFIED: Advice(
+        "NOT VERIFIED",
+        "look at {it}",
+        "The node has status Running, but nothing has said that it is healthy. Check that it takes work again.",
+    ),
+    Outcome.RETRYING: Advice("NOT REBOOTED YET", "nothing to do"),
+    Outcome.OBSERVED: Advice("OBSERVED, NOT REBOOTED", "nothing to do"),
+    Outcome.REBOOTED: Advice("BEING REBOOTED", "nothing to do"),
+    Outcome.SUPERSEDED: Advice("NODE IS GONE", "nothing to do"),
+    Outcome.RECOVERED: Advice("RECOVERED", "nothing to do"),
+}
+_DELETE = "Then delete its letter from the dead-letter queue."
+_CODES = {
+    "InstanceIdInUse": Advice(
+        "NODE IS BUSY",
+        "wait and try again",
         "Another operation is running on the node, often a repair or a reboot by HyperPod itself. Wait until it is "
-        "over (aws sagemaker describe-cluster-node shows the node's status), then redrive."
+        "over: the node's status shows it.",
     ),
-    "InstanceIdNotFound": (
-        "The cluster has no such node: it was probably replaced. List the nodes (aws sagemaker list-cluster-nodes). If "
-        "the node is gone, delete the message from the dead-letter queue."
+    "InstanceIdNotFound": Advice(
+        "NO SUCH NODE",
+        "check its ID",
+        "The cluster has no node with this ID: it was probably replaced. List the cluster's nodes. If the node is "
+        "gone, delete its letter from the dead-letter queue.",
     ),
-    "InvalidInstanceStatus": (
+    "InvalidInstanceStatus": Advice(
+        "STATUS ALLOWS NO REBOOT",
+        "wait",
         "The node has a status in which it cannot be rebooted, such as Pending or ShuttingDown. Wait until it is "
-        "Running or Failure, then redrive. If it is stuck, replace it (aws sagemaker batch-replace-cluster-nodes; this "
-        "destroys the node's volumes)."
+        "Running or Failure. If the status does not change, replace the node (aws sagemaker "
+        "batch-replace-cluster-nodes; this destroys the node's volumes).",
     ),
-    "InternalServerError": (
-        "SageMaker had an error of its own. Redrive. If it fails again, open a case with AWS Support."
+    "InternalServerError": Advice(
+        "SAGEMAKER HAD AN ERROR",
+        "try again",
+        "SageMaker had an error of its own. Wait a few minutes. If it fails again, open a case with AWS Support.",
     ),
-    "ResourceNotFound": (
+    "ResourceNotFound": Advice(
+        "NO SUCH CLUSTER",
+        "check its name",
         "This account and region have no HyperPod cluster of this name, and no EKS cluster of this name behind one. "
-        "Check the alarm's ClusterName dimension and the setting default_cluster. If the name is wrong, correct it, "
-        "send a request for the node (docs/messages.md), and delete the message from the dead-letter queue."
+        "Check the alarm's ClusterName dimension and the setting default_cluster. If the name is wrong, correct it and "
+        "send a request for the node (docs/messages.md). " + _DELETE,
     ),
-    "ValidationException": (
+    "ValidationException": Advice(
+        "REQUEST NOT VALID",
+        "check the node's ID",
         "SageMaker does not accept the request. Check the node's ID. Logical IDs work only on clusters with "
-        "NodeProvisioningMode Continuous. If the ID is wrong, send a request with the right one (docs/messages.md), "
-        "and delete the message from the dead-letter queue."
+        "NodeProvisioningMode Continuous. If the ID is wrong, send a request with the right one (docs/messages.md). "
+        + _DELETE,
     ),
-    "AccessDeniedException": (
-        "The function's role is not allowed to do this. With the setting cluster_tag, only clusters that carry the tag "
-        "can be rebooted. Else look for a service control policy or a permissions boundary. Redrive once it is allowed."
+    "AccessDeniedException": Advice(
+        "ACCESS DENIED",
+        "fix the permissions",
+        "The function's role is not allowed to do this. If the setting cluster_tag is set, only clusters that carry "
+        "the tag can be rebooted. Otherwise look for a service control policy or a permissions boundary. Once it is "
+        "allowed, send a request for the node (docs/messages.md).",
     ),
-    codes.OUTCOME_UNKNOWN: (
-        "SageMaker's answer was lost, so the node was perhaps rebooted. The call is not repeated automatically. Look "
-        "at the node (aws sagemaker describe-cluster-node; uptime on the node). Redrive only if it was not rebooted."
+    codes.OUTCOME_UNKNOWN: Advice(
+        "PERHAPS REBOOTED",
+        "look at {it}",
+        "SageMaker's answer was lost, so it is not known whether the reboot started. The call is not repeated "
+        "automatically, and a further mail says how this ends. Look at the node: uptime on the node tells when it "
+        "started.",
+        again="Only if it was not rebooted, and is still unhealthy after the cooldown, request its reboot again:",
     ),
-    codes.DEADLINE_EXCEEDED: (
-        "The function ran out of time, for example because very many nodes were reported at once. Redrive."
+    codes.DEADLINE_EXCEEDED: Advice(
+        "NO TIME LEFT",
+        "try again",
+        "The function ran out of time, for example because very many nodes were reported at once. Look at the node.",
     ),
-    codes.LEDGER_BUSY: (
+    codes.LEDGER_BUSY: Advice(
+        "LEDGER NOT AVAILABLE",
+        "look at {it}",
         "The ledger table could not be read or written for longer than the function kept trying, or this node had more "
         "requests in 4 days than the ledger keeps. Look at the table's throttling metrics, and at the node: it was "
-        "perhaps rebooted. Redrive if it was not."
+        "perhaps rebooted.",
+        again="Only if it was not rebooted and is still unhealthy, request its reboot again:",
     ),
-    codes.PAUSED: (
-        "An operator has paused this system. When it may act again, set its mode (aws ssm put-parameter --type String "
-        "--overwrite --value active --name NAME, where NAME is the stack's output ModeParameterName), then redrive. A "
-        "node that was reported healthy by then is left alone."
+    codes.PAUSED: Advice(
+        "PAUSED",
+        "resume and try again",
+        "An operator paused this system, so it reboots nothing. This resumes it:",
+        Command.RESUME,
     ),
-    codes.STALE_REPORT: (
+    codes.STALE_REPORT: Advice(
+        "REPORT IS TOO OLD",
+        "look at {it}",
         "The report is too old to act on: it waited too long in the queue, or it comes from an archive replay. Look at "
-        "the node. If it is still unhealthy, redrive: a redriven report is new."
+        "the node: it may be healthy by now.",
+        again="If it is still unhealthy, request its reboot:",
     ),
-    codes.REPLACEMENT_ADVISED: (
-        "HyperPod advises to replace the node, so a reboot will probably not help. Replace it (aws sagemaker "
-        "batch-replace-cluster-nodes; this destroys the node's volumes), then delete the message from the dead-letter "
-        'queue. To have such nodes rebooted instead, set on_replacement_advised to "reboot", deploy and redrive.'
+    codes.REPLACEMENT_ADVISED: Advice(
+        "REPLACEMENT ADVISED",
+        "replace {it}",
+        "HyperPod advises to replace the node and does not do it itself, so you do. (To have such nodes rebooted "
+        'instead, set on_replacement_advised to "reboot".)',
+        Command.REPLACE,
     ),
-    codes.UNDER_REPAIR: (
-        "HyperPod is repairing this node. Wait until the repair is over: a reboot takes a few minutes, a replacement "
-        "20 to 30. If the node is still there and unhealthy then, redrive. If the repair takes longer than 90 minutes, "
-        "open a case with AWS Support."
+    codes.UNDER_REPAIR: Advice(
+        "HYPERPOD REPAIRS IT",
+        "wait",
+        "Do nothing while HyperPod repairs the node: a reboot takes a few minutes, a replacement 20 to 30. If the "
+        "repair takes longer than 90 minutes, open a case with AWS Support.",
+        again="If the node is still there and unhealthy after the repair, request its reboot again:",
     ),
-    codes.FOREIGN_EVENT: (
+    codes.FOREIGN_EVENT: Advice(
+        "FOREIGN EVENT",
+        "fix the rule",
         "The event comes from another AWS account or region, whose nodes this system does not reboot. Deploy the stack "
-        "in that account and region, and stop forwarding its events to this one. Then delete the message from the "
-        "dead-letter queue."
+        "in that account and region, and stop forwarding its events to this one. " + _DELETE,
     ),
-    codes.SUPERSEDED: (
-        "The cluster no longer has this instance: it was replaced, or the cluster was deleted. There is nothing to do."
+    codes.SUPERSEDED: Advice(
+        "INSTANCE WAS REPLACED",
+        "nothing to do",
+        "The cluster no longer has this instance: it was replaced, or the cluster was deleted. There is nothing to do.",
     ),
-    codes.PROTECTED_NODE: (
+    codes.PROTECTED_NODE: Advice(
+        "PROTECTED NODE",
+        "reboot {it} by hand",
         "Rebooting a controller, head or login node interrupts the whole cluster, so this system never does it. Look "
-        "at the node, tell its users, and reboot it by hand (aws sagemaker batch-reboot-cluster-nodes). If it need not "
-        "be protected, change protected_instance_groups, deploy and redrive."
+        "at the node, tell the cluster's users, and reboot it by hand. (If it need not be protected, change "
+        "protected_instance_groups.)",
+        Command.REBOOT,
     ),
-    codes.COOLING_DOWN: (
-        "The node was rebooted a short while ago, or perhaps was. Give it up to 10 minutes to come back. If it is "
-        "still unhealthy when the cooldown is over, redrive."
+    codes.COOLING_DOWN: Advice(
+        "REBOOTED A SHORT WHILE AGO",
+        "wait",
+        "The node was rebooted a short while ago, or perhaps was. Give it up to 10 minutes to come back.",
+        again="If it is still unhealthy when the cooldown is over, request its reboot again:",
     ),
-    codes.REBOOT_LIMIT_REACHED: (
-        "Reboots do not cure this node. Drain it and replace it (aws sagemaker batch-replace-cluster-nodes; this "
-        "destroys the node's volumes), then delete the message from the dead-letter queue."
+    codes.REBOOT_LIMIT_REACHED: Advice(
+        "REBOOT LIMIT REACHED",
+        "replace {it}",
+        "The node was rebooted as often as the limit allows, and is still reported unhealthy. Replace it.",
+        Command.REPLACE,
     ),
-    codes.NOT_RECOVERED: (
-        "The reboot, or HyperPod's own repair, did not make the node well. Look at it (aws sagemaker "
-        "describe-cluster-node; on Slurm also sinfo: scontrol update nodename=NAME state=resume brings back a node "
-        "that is only down because it was rebooted). If it is still sick, drain it and replace it (aws sagemaker "
-        "batch-replace-cluster-nodes; this destroys the node's volumes). If a repair by HyperPod is stuck, open a case "
-        "with AWS Support. Then delete the message from the dead-letter queue."
+    codes.NOT_RECOVERED: Advice(
+        "NOT RECOVERED",
+        "replace {it}",
+        "Look at the node. If it is still unhealthy, replace it. If a repair by HyperPod does not end, open a case "
+        "with AWS Support.",
+        Command.REPLACE,
     ),
-    codes.CLUSTER_BUDGET_EXCEEDED: (
+    codes.CLUSTER_BUDGET_EXCEEDED: Advice(
+        "REBOOT BUDGET IS SPENT",
+        "find the cause",
         "So many nodes of one cluster rarely fail independently. Look for a common cause first: network, power, a "
-        "driver, an alarm that is wrong. Redrive when the budget window is over, or raise budget_percent, deploy and "
-        "redrive."
+        "driver, an alarm that is wrong. Then wait until the budget window is over, or raise budget_percent "
+        "and deploy.",
     ),
-    codes.CLUSTER_NOT_ALLOWED: (
-        "The setting clusters does not name this cluster. If this system should reboot its nodes, add it, deploy and "
-        "redrive. Else delete the message from the dead-letter queue."
+    codes.CLUSTER_NOT_ALLOWED: Advice(
+        "CLUSTER NOT IN SETTINGS",
+        "check the setting",
+        "The setting clusters does not name this cluster. If this system should reboot its nodes, add the cluster, "
+        "deploy, and send a request for the node (docs/messages.md). " + _DELETE,
     ),
-    codes.CLUSTER_NOT_RESOLVED: (
-        "Give the alarm the tag hyperpod:cluster or its metric a dimension HyperPodClusterName, so that the next "
-        "report names its cluster. To try this report again, set default_cluster, deploy and redrive."
+    codes.CLUSTER_NOT_RESOLVED: Advice(
+        "CLUSTER NOT KNOWN",
+        "fix the alarm",
+        "Give the alarm the tag hyperpod:cluster or its metric a dimension HyperPodClusterName, or set "
+        "default_cluster, so that the next report names its cluster. To reboot the node now, send a request "
+        "(docs/messages.md). " + _DELETE,
     ),
-    codes.NODE_NOT_RESOLVED: (
+    codes.NODE_NOT_RESOLVED: Advice(
+        "NODE NOT KNOWN",
+        "fix the alarm",
         "Give the alarm's metric a dimension InstanceId, NodeName or NodeLogicalId, or narrow alarm_name_prefixes so "
-        "that it leaves this alarm out. To reboot the node now, send a request (docs/messages.md). Then delete the "
-        "message from the dead-letter queue."
+        "that it leaves this alarm out. To reboot the node now, send a request (docs/messages.md). " + _DELETE,
     ),
-    codes.AMBIGUOUS_NODES: (
+    codes.AMBIGUOUS_NODES: Advice(
+        "ALARM NAMES SEVERAL NODES",
+        "fix the alarm",
         "Make one alarm per node, or a Metrics Insights alarm that groups by InstanceId. To reboot a node now, send a "
-        "request (docs/messages.md). Then delete the message from the dead-letter queue."
+        "request (docs/messages.md). " + _DELETE,
     ),
-    codes.UNREADABLE: (
+    codes.UNREADABLE: Advice(
+        "MESSAGE NOT READABLE",
+        "correct {it}",
         "A message on the intake queue is of no kind that this system reads (docs/messages.md). The dead-letter queue "
-        "has it as it came. Correct it and send it again, or delete it."
+        "has it as it came. Correct the message and send it again, or ignore it. " + _DELETE,
     ),
 }
-_THROTTLED = (
-    "AWS refused the calls because there were too many, for longer than the function kept trying. Redrive in a few "
-    "minutes."
+_THROTTLED = Advice(
+    "THROTTLED BY AWS",
+    "try again",
+    "AWS refused the calls because there were too many, for longer than the function kept trying. Wait a few minutes.",
 )
-_OTHER = "Look the code up in the SageMaker API reference. If the fault is over, redrive."
+_OTHER = Advice(
+    "NOT REBOOTED",
+    "look at {it}",
+    "Look the code up in the SageMaker API reference. Once its cause is gone, send a request for the node "
+    "(docs/messages.md).",
+)
 
 
-def advice_for(code: str) -> str:
-    """Return a few sentences for a person."""
-    return _ADVICE.get(code) or (_THROTTLED if code in codes.THROTTLING else _OTHER)
+def advice_for(outcome: Outcome, code: str | None) -> Advice:
+    """Return the advice for an outcome or, where a letter was left, for its code."""
+    if outcome in _OUTCOMES:
+        return _OUTCOMES[outcome]
+    return _CODES.get(code or "") or (_THROTTLED if code in codes.THROTTLING else _OTHER)

@@ -97,6 +97,9 @@ def bounded_entry(entry: Entry) -> Entry:
         instance_id=_bounded(entry.instance_id),
         repair_action=_bounded(entry.repair_action),
         recommendation=_bounded(entry.recommendation),
+        group=_bounded(entry.group),
+        message_id=bounded(entry.message_id),
+        excerpt=bounded(entry.excerpt),
     )
 
 

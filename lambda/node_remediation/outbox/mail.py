@@ -1,7 +1,12 @@
-"""Mail: the text that people get: what happened, what AWS said, what usually helps, how to try again. Pure."""
+"""Mail: the text that people get: what happened, what to do now, where to look, what is left to tidy up. Pure.
 
+Written for a person who was woken by it: the most pressing nodes first, and every command filled in.
+"""
+
+import json
+import shlex
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -9,181 +14,417 @@ from typing import NamedTuple
 from node_remediation import codes
 from node_remediation.events import own
 from node_remediation.events.fields import Home
-from node_remediation.model import Outcome
-from node_remediation.outbox.advice import advice_for
+from node_remediation.model import INSTANCE_ID, IdKind, Node, Outcome
+from node_remediation.outbox.advice import Advice, Command, advice_for
 from node_remediation.policy.record import Entry
 
 _LINE = 100
+# Of more nodes of which something different is to be said each, the rest have one line each.
+_MOST_PARAGRAPHS = 5
+_SHORT = 75  # characters of what is said in that line
+# More nodes than this are looked at in a list.
+_MOST_LOOKED_AT = 3
+_IDS_PER_LINE = 4
+_IDS_PER_CALL = 25  # BatchRebootClusterNodes and BatchReplaceClusterNodes (botocore, sagemaker 2017-07-24)
+_SLURM = (
+    "A Slurm node may be down only because it was rebooted. Then this brings it back: scontrol update nodename=NAME "
+    "state=resume"
+)
+# The console's host by partition. Other partitions get no link.
+_CONSOLES = {
+    "aws": "{region}.console.aws.amazon.com",
+    "aws-cn": "{region}.console.amazonaws.cn",
+    "aws-us-gov": "console.amazonaws-us-gov.com",
+}
 
 
-class Redrive(NamedTuple):
-    """The two queues of the redrive command."""
+class Places(NamedTuple):
+    """The places in AWS that a mail's commands and links name."""
 
-    dead_letter_arn: str
-    intake_arn: str
-
-    def command(self, region: str) -> str:
-        return (
-            "aws sqs start-message-move-task \\\n"
-            f"    --source-arn {self.dead_letter_arn} \\\n"
-            f"    --destination-arn {self.intake_arn} \\\n"
-            f"    --region {region}"
-        )
+    intake_url: str
+    dead_letter_url: str
+    mode_parameter: str
+    partition: str
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The parts of every message beside its nodes: when, where, and how to try again."""
+    """The parts of every message beside its nodes: when, and where."""
 
     now: datetime
     home: Home
-    redrive: Redrive
+    places: Places
 
 
-class Section(NamedTuple):
-    """The words for one kind of entries: in the subject, above one of them, above several, and below them all."""
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Entries with one outcome and one code, and the advice for them."""
 
-    subject: str
-    one: str
-    several: str
-    note: str = ""
+    outcome: Outcome
+    advice: Advice
+    entries: Sequence[Entry]
+
+    @property
+    def count(self) -> int:
+        """The number of nodes, with each report that names none."""
+        return len({entry.node or place for place, entry in enumerate(self.entries)})
+
+    @property
+    def headline(self) -> str:
+        """What happened and what to do, in a few words."""
+        return self.advice.line(self.count)
 
 
-# The most pressing first. Of failures, those with an unknown outcome have a section of their own.
-SECTIONS: dict[str, Section] = {
-    Outcome.FAILED: Section("not rebooted", "1 node could not be rebooted:", "{} nodes could not be rebooted:"),
-    codes.OUTCOME_UNKNOWN: Section(
-        "outcome unknown",
-        "1 node was perhaps rebooted, perhaps not. SageMaker's answer was lost:",
-        "{} nodes were perhaps rebooted, perhaps not. SageMaker's answer was lost:",
-    ),
-    Outcome.NOT_RECOVERED: Section(
-        "not recovered",
-        "1 node did not recover after its reboot or repair:",
-        "{} nodes did not recover after their reboot or repair:",
-    ),
-    Outcome.REFUSED: Section(
-        "refused",
-        "1 report was refused, and nothing was rebooted for it:",
-        "{} reports were refused, and nothing was rebooted for them:",
-    ),
-    Outcome.UNREADABLE: Section("unreadable", "1 message could not be read:", "{} messages could not be read:"),
-    Outcome.UNVERIFIED: Section(
-        "unverified",
-        "1 node has status Running after its reboot or repair, which does not prove that it is well:",
-        "{} nodes have status Running after their reboot or repair, which does not prove that they are well:",
-        "Look whether it is. On Slurm, a node that was rebooted may still be down: sinfo shows it, and scontrol update "
-        "nodename=NAME state=resume brings it back.",
-    ),
-    Outcome.RETRYING: Section(
-        "to be tried again",
-        "1 node could not be rebooted yet. It will be tried again by itself:",
-        "{} nodes could not be rebooted yet. They will be tried again by themselves:",
-    ),
-    Outcome.OBSERVED: Section(
-        "observed",
-        "1 node would have been rebooted. The mode is observe, so nothing was done:",
-        "{} nodes would have been rebooted. The mode is observe, so nothing was done:",
-    ),
-    Outcome.REBOOTED: Section("rebooting", "1 node is being rebooted:", "{} nodes are being rebooted:"),
-    Outcome.SUPERSEDED: Section(
-        "gone",
-        "1 node is no longer in the cluster, so there is nothing left to do for it:",
-        "{} nodes are no longer in the cluster, so there is nothing left to do for them:",
-    ),
-    Outcome.RECOVERED: Section("recovered", "1 node has recovered:", "{} nodes have recovered:"),
-}
-# The outcomes that leave a letter in the dead-letter queue.
+# The most pressing first. Of failures, those with an unknown outcome come after the others.
+_ORDER = (
+    Outcome.FAILED,
+    codes.OUTCOME_UNKNOWN,
+    Outcome.NOT_RECOVERED,
+    Outcome.REFUSED,
+    Outcome.UNREADABLE,
+    Outcome.UNVERIFIED,
+    Outcome.RETRYING,
+    Outcome.OBSERVED,
+    Outcome.REBOOTED,
+    Outcome.SUPERSEDED,
+    Outcome.RECOVERED,
+)
+# The outcomes that leave a letter in the dead-letter queue; with the next, those that ask for a look.
 _LETTERED = (Outcome.FAILED, Outcome.NOT_RECOVERED, Outcome.REFUSED, Outcome.UNREADABLE)
-
-
+_LOOKED_AT = (*_LETTERED, Outcome.UNVERIFIED)
 # The outcomes after which no recommendation of HyperPod's holds any more.
 _OVER = (Outcome.RECOVERED, Outcome.SUPERSEDED)
 
 
-def by_section(entries: Sequence[Entry]) -> list[tuple[Section, list[Entry]]]:
-    """Return the entries by section, the most pressing section first."""
-    found: dict[str, list[Entry]] = {}
+def by_section(entries: Sequence[Entry]) -> list[Section]:
+    """Return the entries by outcome and code: the most pressing outcome first, and in it the code of most entries."""
+    found: dict[tuple[int, Outcome, str | None], list[Entry]] = {}
     for entry in entries:
-        name = entry.code if entry.code == codes.OUTCOME_UNKNOWN else entry.outcome
-        found.setdefault(name, []).append(entry)
-    return [(section, found[name]) for name, section in SECTIONS.items() if name in found]
+        unknown = entry.code == codes.OUTCOME_UNKNOWN
+        order = _ORDER.index(codes.OUTCOME_UNKNOWN if unknown else entry.outcome)
+        found.setdefault((order, entry.outcome, entry.code), []).append(entry)
+    ordered = sorted(found.items(), key=lambda each: (each[0][0], -len(each[1])))
+    return [Section(outcome, advice_for(outcome, code), alike) for (_, outcome, code), alike in ordered]
 
 
 def mail_text(entries: Sequence[Entry], frame: Frame) -> str:
     """Return the text for the entries of one cluster."""
     cluster = entries[0].cluster
     where = f"HyperPod cluster {cluster}" if cluster else "HyperPod, cluster not known"
-    parts = [f"{where}, account {frame.home.account}, {frame.home.region}\n{utc(frame.now)}"]
+    parts = [f"{where}, {frame.home.region}, account {frame.home.account}\n{_utc(frame.now)}"]
     sections = by_section(entries)
-    parts += [_section(*section) for section in sections]
-    lettered = [entry for _, of_section in sections for entry in of_section if entry.outcome in _LETTERED]
-    if lettered:
-        parts += _what_to_do(list(dict.fromkeys(entry.code for entry in lettered if entry.code)), frame)
+    for section in sections:
+        parts += [*_what_happened(section, frame), *_do_now(section, frame)]
+    in_order = [entry for section in sections for entry in section.entries]
+    parts += [*_look(in_order, frame), *_letters(in_order, frame)]
     return _sendable("\n\n".join(parts) + "\n")
 
 
-def utc(time: datetime) -> str:
-    """Return a time as people read it."""
-    return f"{time:%Y-%m-%d %H:%M:%S} UTC"
+# -- what happened
 
 
-def _what_to_do(entry_codes: Sequence[str], frame: Frame) -> list[str]:
-    """Return advice for each code, and the redrive command where some advice says to redrive."""
-    advice = {code: advice_for(code) for code in entry_codes}
-    parts = ["What usually helps:", *(f"  {code}\n{_wrapped(text)}" for code, text in advice.items())] if advice else []
-    where = (
-        "Each node or message above that failed, did not recover, was refused or could not be read has a\n"
-        "message in the dead-letter queue. "
-    )
-    if any("redrive" in text.lower() for text in advice.values()):
-        command = f"  {frame.redrive.command(frame.home.region)}"
-        return [*parts, f"{where}To try all messages of that queue again (redrive):\n\n{command}"]
-    return [*parts, f"{where}Delete it there when you are done:\n\n  {frame.redrive.dead_letter_arn}"]
+def _what_happened(section: Section, frame: Frame) -> list[str]:
+    """Return the heading and what happened to each node. Nodes of which the same is to be said share a paragraph."""
+    count, what = section.count, "nodes" if section.entries[0].node else "messages"
+    heading = section.headline + (f" ({count} {what})" if count > 1 else "")
+    alike: dict[str, list[Entry]] = {}
+    for entry in section.entries:
+        alike.setdefault(_said(entry, frame), []).append(entry)
+    paragraphs = list(alike.items())
+    shown, rest = paragraphs[:_MOST_PARAGRAPHS], paragraphs[_MOST_PARAGRAPHS:]
+    parts = [heading, *("\n".join([*map(_node, of_text), said]) for said, of_text in shown)]
+    if rest:
+        lines = [f"    {_id(entry)}: {_short(entry.message)}" for _, of_text in rest for entry in of_text]
+        parts.append("\n".join([f"And {len(lines)} more, in short (the JSON message has the full text):", *lines]))
+    if section.outcome in _LETTERED and all(map(_is_over, section.entries)):
+        parts.append("Nothing more happens automatically, unless a new report or request comes.")
+    return parts
 
 
-def _section(section: Section, entries: Sequence[Entry]) -> str:
-    """Return the text of one section. Nodes about which the text is the same share a paragraph."""
-    heading = section.one if len(entries) == 1 else section.several.format(len(entries))
-    alike: dict[tuple[object, ...], list[Entry]] = {}
-    for entry in entries:
-        trigger, again = entry.trigger, entry.again_at and utc(entry.again_at)
-        words = (entry.code, entry.message, again, entry.times, entry.recommendation)
-        alike.setdefault((*words, trigger.detail_type, trigger.reason), []).append(entry)
-    parts = [heading, *map(_paragraph, alike.values()), _wrapped(section.note)]
-    return "\n\n".join(part for part in parts if part)
+def _is_over(entry: Entry) -> bool:
+    """Tell whether this system certainly does nothing more: else it may still watch the node after a reboot."""
+    watched = entry.code in (codes.OUTCOME_UNKNOWN, codes.COOLING_DOWN, codes.UNDER_REPAIR)
+    return entry.node is not None and not watched and not (entry.outcome is Outcome.FAILED and entry.reboots)
 
 
-def _paragraph(entries: Sequence[Entry]) -> str:
-    entry = entries[0]
-    first, *others = map(_node, entries)
-    lines = [f"  {first}  {entry.code or ''}".rstrip(), *(f"  {node}" for node in others), _wrapped(entry.message)]
+def _said(entry: Entry, frame: Frame) -> str:
+    """Return what happened to an entry's node, in order: report, reboots, outcome, HyperPod's own words."""
+    lines = [_reported(entry, frame), _history(entry, frame)]
+    coded = entry.code and entry.outcome is not Outcome.NOT_RECOVERED  # the heading says that, and so does the message
+    lines.append(f"{entry.code}: {entry.message}" if coded else entry.message)
     if entry.times > 1:
-        lines.append(f"    This happened {entry.times} times before this mail could be sent.")
+        lines.append(f"This happened {entry.times} times before this mail could be sent.")
     if entry.again_at:
-        lines.append(f"    The next try is at {utc(entry.again_at)}.")
-    lines.append(_wrapped(_reported(entries)))
-    if entry.recommendation and entry.outcome not in _OVER:
-        lines.append(_wrapped(f'HyperPod recommends: "{entry.recommendation}"'))
-    return "\n".join(line for line in lines if line)
+        lines.append(f"The next try is at {_time(entry.again_at, frame)}, automatically.")
+    if entry.outcome not in _OVER:
+        lines.append(_in_hyperpods_words(entry))
+    if entry.message_id:
+        lines.append(f"Message ID on the intake queue: {entry.message_id}")
+    if entry.excerpt:
+        lines.append(f"The message begins: {entry.excerpt}")
+    return "\n".join(_wrapped(line) for line in lines if line)
+
+
+def _id(entry: Entry) -> str:
+    return entry.node.id if entry.node else "A message that names no node"
 
 
 def _node(entry: Entry) -> str:
-    if entry.node is None:
-        return "(no node)"
-    instance = entry.instance_id
-    return f"{entry.node.id} (instance {instance})" if instance and instance != entry.node.id else entry.node.id
+    instance, known = _instance(entry), []
+    if entry.node and instance and instance != entry.node.id:
+        known.append(f"instance {instance}")
+    if entry.group:
+        known.append(f"instance group {entry.group}")
+    if instance and entry.eks:
+        known.append(f"Kubernetes node hyperpod-{instance}")
+    return f"{_id(entry)} ({', '.join(known)})" if known else _id(entry)
 
 
-def _reported(entries: Sequence[Entry]) -> str:
-    """Return when and by what the entries' nodes were reported; nothing where an event could not be read."""
-    trigger, times = entries[0].trigger, [entry.trigger.time for entry in entries]
+def _reported(entry: Entry, frame: Frame) -> str:
+    """Return when and by what the node was reported; nothing where an event could not be read."""
+    trigger = entry.trigger
     if not trigger.detail_type:
         return ""
-    when = utc(min(times)) if min(times) == max(times) else f"from {utc(min(times))} to {utc(max(times))}"
+    when = _time(trigger.time, frame)
     requested = trigger.detail_type == own.REQUESTED
-    said = f"Requested {when}" if requested else f"Reported {when} by {trigger.detail_type}"
-    return f"{said}: {trigger.reason}" if trigger.reason else said
+    said = f"Requested at {when}" if requested else f"Reported at {when} by {trigger.detail_type}"
+    return f"{said}: {trigger.reason}" if trigger.reason else f"{said}."
+
+
+def _history(entry: Entry, frame: Frame) -> str:
+    """Return the node's latest reboots, and when HyperPod began its own repair."""
+    parts = []
+    if entry.reboots:
+        times = [_clock(at, frame) for at in entry.reboots]
+        listed = " and ".join([", ".join(times[:-1]), times[-1]] if len(times) > 1 else times)
+        parts.append(f"Reboot requested by this system at {listed} UTC.")
+    if entry.repair_since:
+        parts.append(f"HyperPod announced its own repair at {_time(entry.repair_since, frame)}.")
+    return " ".join(parts)
+
+
+def _in_hyperpods_words(entry: Entry) -> str:
+    """Return what HyperPod said about the node, and why that agrees with what this mail says."""
+    action, advised = entry.repair_action, entry.recommendation
+    quoted = [f'"{advised}"'] if advised else []
+    quoted += [f"RepairAction {action}"] if action else []
+    if not quoted:
+        return ""
+    words = ", ".join(quoted)
+    words += "" if words.endswith('."') else "."
+    late = " That repair has not made the node healthy in time." if entry.outcome is Outcome.NOT_RECOVERED else ""
+    if action in (None, "None"):
+        who = "HyperPod itself has announced no repair."
+    elif entry.automatic or entry.code == codes.UNDER_REPAIR:
+        return (
+            f"HyperPod said: {words} HyperPod does this itself, because the cluster's NodeRecovery is Automatic.{late}"
+        )
+    elif entry.automatic is None and entry.code != codes.REPLACEMENT_ADVISED:
+        return f"HyperPod said: {words} HyperPod does this itself if the cluster's NodeRecovery is Automatic."
+    else:
+        who = "HyperPod does not do this itself, because the cluster's NodeRecovery is None."
+    return f"HyperPod said: {words} {who} {_why_a_reboot(entry.code)}".rstrip()
+
+
+def _why_a_reboot(code: str | None) -> str:
+    """Return why this system reboots, or rebooted, a node of which HyperPod said something else."""
+    if code == codes.REPLACEMENT_ADVISED:
+        return ""
+    if code in (codes.REBOOT_LIMIT_REACHED, codes.NOT_RECOVERED):
+        return "This system tried a reboot first, and it did not help."
+    if code == codes.PROTECTED_NODE:
+        return "This system reboots no protected node, so the choice is yours."
+    return (
+        "Where it may, this system tries a reboot first, because that is quicker than a replacement and keeps the "
+        "node's volumes. If it does not help, do what HyperPod said."
+    )
+
+
+# -- do now
+
+
+def _do_now(section: Section, frame: Frame) -> list[str]:
+    """Return the advice with its commands, filled in for the section's nodes."""
+    advice, entries = section.advice, section.entries
+    if not advice.text:
+        return []
+    parts = [f"DO NOW\n{_wrapped(advice.text)}"]
+    if section.outcome in (Outcome.NOT_RECOVERED, Outcome.UNVERIFIED) and not entries[0].eks:
+        parts.append(_wrapped(_SLURM))
+    parts += _commands(advice.command, entries, frame)
+    if codes.is_retryable(entries[0].code or "") and section.outcome in _LETTERED:
+        parts += _request(advice, entries, frame)
+    return parts
+
+
+def _commands(command: Command, entries: Sequence[Entry], frame: Frame) -> list[str]:
+    if command is Command.RESUME:
+        name = ("--name", frame.places.mode_parameter)
+        return [_aws(frame, "ssm", "put-parameter", name, ("--type", "String"), ("--overwrite", "--value", "active"))]
+    cluster, nodes = entries[0].cluster, _taken(entries)
+    if command is Command.NONE or cluster is None or not nodes:
+        return []
+    operation = f"batch-{command.value}-cluster-nodes"
+    calls = [
+        _aws(frame, "sagemaker", operation, ("--cluster-name", cluster), (option, *ids))
+        for option, kind in (("--node-ids", IdKind.NODE_ID), ("--node-logical-ids", IdKind.LOGICAL_ID))
+        for ids in _cut([node.id for node in nodes if node.kind is kind], _IDS_PER_CALL)
+    ]
+    if command is Command.REPLACE:
+        return [*_drain(entries), _wrapped("Replace (this destroys the volumes of the node):"), *calls]
+    return calls
+
+
+def _drain(entries: Sequence[Entry]) -> list[str]:
+    """Return how to move the work off the nodes, for the orchestrator, or for both where it is not known."""
+    eks, names = entries[0].eks, _kubernetes_names(entries)
+    ways = []
+    if eks is not False and names:
+        words = ["kubectl", "drain", *names[:_MOST_LOOKED_AT]]
+        more = "  # and the others" if len(names) > _MOST_LOOKED_AT else ""
+        ways.append(f"{'' if eks else 'On EKS: '}{shlex.join(words)} --ignore-daemonsets --delete-emptydir-data{more}")
+    if not eks:
+        ways.append(f"{'On Slurm: ' if eks is None else ''}scontrol update nodename=NAME state=drain reason=unhealthy")
+    return [_wrapped("Move the work off the node:") + "".join(f"\n\n      {way}" for way in ways)] if ways else []
+
+
+def _request(advice: Advice, entries: Sequence[Entry], frame: Frame) -> list[str]:
+    """Return the command that requests the reboot of these nodes again, of no others.
+
+    What names no node or no cluster can only be sent again as it came.
+    """
+    cluster, nodes = entries[0].cluster, _nodes(entries)
+    lists = [
+        f'"{field}": {_lines_of(ids)}'
+        for field, kind in (("NodeIds", IdKind.NODE_ID), ("NodeLogicalIds", IdKind.LOGICAL_ID))
+        if (ids := [node.id for node in nodes if node.kind is kind])
+    ]
+    queue = ("--queue-url", frame.places.intake_url)
+    if cluster is None or not lists:
+        text = (
+            "The dead-letter queue has the message as it came. To try it again, put its body into a file and send it:"
+        )
+        return [_wrapped(text), _aws(frame, "sqs", "send-message", queue, ("--message-body", "file://body.json"))]
+    reason = json.dumps(f"again after {entries[0].code}")
+    body = (
+        f'{{"source": "{own.SOURCE}", "detail-type": "{own.REQUESTED}",\n'
+        f'"detail": {{"ClusterName": {json.dumps(cluster)}, "Reason": {reason},\n' + ",\n".join(lists) + "}}"
+    )
+    return [_wrapped(advice.again), _aws(frame, "sqs", "send-message", queue, ("--message-body", body))]
+
+
+def _lines_of(ids: Sequence[str]) -> str:
+    """Return a list of IDs as JSON with a few on each line."""
+    return "[" + ",\n".join(", ".join(map(json.dumps, part)) for part in _cut(ids, _IDS_PER_LINE)) + "]"
+
+
+# -- look, and tidy up
+
+
+def _look(entries: Sequence[Entry], frame: Frame) -> list[str]:
+    """Return where to look at the nodes that a person must care for."""
+    concerned = [entry for entry in entries if entry.outcome in _LOOKED_AT]
+    cluster = entries[0].cluster
+    if not cluster or not concerned:
+        return []
+    of_cluster, nodes, names = ("--cluster-name", cluster), _taken(concerned), _kubernetes_names(concerned)
+    few = 0 < len(nodes) <= _MOST_LOOKED_AT
+    if few:
+        ways = [_aws(frame, "sagemaker", "describe-cluster-node", of_cluster, _option(node)) for node in nodes]
+    else:
+        ways = [_aws(frame, "sagemaker", "list-cluster-nodes", of_cluster)]
+    eks = concerned[0].eks
+    if eks is not False:
+        shown = f"kubectl get node {shlex.join(names)}" if few and names else "kubectl get nodes"
+        ways.append(f"      {'' if eks else 'On EKS: '}{shown}")
+    if not eks:
+        ways.append(f"      {'On Slurm: ' if eks is None else ''}sinfo -N -l; scontrol show node NAME")
+    host = _CONSOLES.get(frame.places.partition)
+    if host:
+        # The form that AWS's own HyperPod CLI gives (aws/sagemaker-hyperpod-cli, its test of get_training_job).
+        region = frame.home.region
+        place = f"sagemaker/home?region={region}#/cluster-management/{cluster}"
+        ways.append(f"      Console: https://{host.format(region=region)}/{place}")
+    return ["LOOK", *ways]
+
+
+def _letters(entries: Sequence[Entry], frame: Frame) -> list[str]:
+    """Return what becomes of the letters in the dead-letter queue, if there are any."""
+    if not any(entry.outcome in _LETTERED for entry in entries):
+        return []
+    text = (
+        "Each node or message above that failed, did not recover, was refused or could not be read has a letter in the "
+        "dead-letter queue. A letter does nothing by itself and expires after 14 days. When this is settled, delete it "
+        "(aws sqs delete-message), because a redrive of the whole queue tries each letter again. To read the letters:"
+    )
+    queue = ("--queue-url", frame.places.dead_letter_url)
+    command = _aws(
+        frame, "sqs", "receive-message", queue, ("--message-attribute-names", "All"), ("--max-number-of-messages", "10")
+    )
+    return [f"AFTERWARDS\n{_wrapped(text)}", command]
+
+
+# -- parts
+
+
+def _instance(entry: Entry) -> str | None:
+    if entry.node and INSTANCE_ID.fullmatch(entry.node.id):
+        return entry.node.id
+    return entry.instance_id
+
+
+def _nodes(entries: Iterable[Entry]) -> list[Node]:
+    """Return the nodes, each once, by instance where that is known."""
+    nodes = []
+    for entry in entries:
+        if instance := _instance(entry):
+            nodes.append(Node(IdKind.NODE_ID, instance))
+        elif entry.node:
+            nodes.append(entry.node)
+    return list(dict.fromkeys(nodes))
+
+
+def _taken(entries: Iterable[Entry]) -> list[Node]:
+    """Return the nodes whose IDs the API takes."""
+    return [node for node in _nodes(entries) if node.well_formed]
+
+
+def _kubernetes_names(entries: Iterable[Entry]) -> list[str]:
+    return [f"hyperpod-{node.id}" for node in _taken(entries) if node.kind is IdKind.NODE_ID]
+
+
+def _option(node: Node) -> tuple[str, str]:
+    return ("--node-id" if node.kind is IdKind.NODE_ID else "--node-logical-id", node.id)
+
+
+def _aws(frame: Frame, service: str, operation: str, *options: tuple[str, ...]) -> str:
+    """Return a command of the AWS CLI with each option on a line of its own, long lists on several."""
+    lines = [f"aws {service} {operation} --region {shlex.quote(frame.home.region)}"]
+    for name, *values in options:
+        first, *others = _cut([shlex.quote(value) for value in values], _IDS_PER_LINE)
+        lines += [f"  {name} {' '.join(first)}", *(f"    {' '.join(part)}" for part in others)]
+    return textwrap.indent(" \\\n".join(lines), "      ")
+
+
+def _cut(items: Sequence[str], most: int) -> list[Sequence[str]]:
+    return [items[start : start + most] for start in range(0, len(items), most)]
+
+
+def _time(time: datetime, frame: Frame) -> str:
+    return f"{_clock(time, frame)} UTC"
+
+
+def _clock(time: datetime, frame: Frame) -> str:
+    """Return the time of day, with the date where that is another day."""
+    return f"{time:%H:%M}" if time.date() == frame.now.date() else f"{time:%Y-%m-%d %H:%M}"
+
+
+def _utc(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M} UTC"
+
+
+def _short(words: str) -> str:
+    return textwrap.shorten(words, _SHORT, placeholder=" ...")
 
 
 def _wrapped(words: str) -> str:

@@ -14,7 +14,7 @@ from node_remediation.policy.record import Entry
 MOST_BYTES = 262_144
 # SNS wants the subject of an e-mail under 100 characters, printable ASCII, without line breaks.
 _LONGEST_SUBJECT = 99
-_LEAST_OF_A_NAME = 20
+_LONGEST_NODE = 19  # an instance ID
 
 _LISTS = ("Failed", "FailedNodeLogicalIds", "Refused", "Rebooted", "Observed", "Recovered")
 _FAILURES = (Outcome.FAILED, Outcome.NOT_RECOVERED, Outcome.RETRYING)
@@ -72,13 +72,13 @@ def _split(entries: Sequence[Entry], frame: Frame) -> list[tuple[Notification, S
 
 
 def _compose(entries: Sequence[Entry], frame: Frame) -> Notification:
-    sections, cluster = by_section(entries), entries[0].cluster
+    sections = by_section(entries)
     return Notification(
-        subject=_subject(cluster, [(len(of_section), section) for section, of_section in sections]),
+        subject=_subject(entries, sections, frame),
         json=json_text(_machine_body(entries, frame)),
         text=mail_text(entries, frame),
-        cluster=attribute(cluster),
-        kind=kind_of(sections[0][1][0].outcome),
+        cluster=attribute(entries[0].cluster),
+        kind=kind_of(sections[0].outcome),
         error_codes=tuple(dict.fromkeys(attribute(entry.code) for entry in entries if entry.code)),
     )
 
@@ -111,19 +111,25 @@ def _iso(time: datetime) -> str:
     return f"{time:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _subject(cluster: str | None, counts: Sequence[tuple[int, Section]]) -> str:
-    name = (cluster or "cluster unknown").encode("ascii", "replace").decode()
-    name = "".join(character if character.isprintable() else "?" for character in name)
-    summary = _summary(counts, _LONGEST_SUBJECT - len("HyperPod : ") - min(len(name), _LEAST_OF_A_NAME))
-    room = _LONGEST_SUBJECT - len(f"HyperPod : {summary}")
-    return f"HyperPod {name if len(name) <= room else name[: room - 3] + '...'}: {summary}"
+def _subject(entries: Sequence[Entry], sections: Sequence[Section], frame: Frame) -> str:
+    """Return region, cluster, the node or their number, the most pressing words, and how many others there are."""
+    first = sections[0]
+    nodes = {entry.node for entry in entries}
+    summary = first.headline
+    if len(first.entries) < len(entries):
+        summary += f" ({len(first.entries)} of {len(entries)})"
+    if len(nodes if nodes != {None} else entries) == 1:
+        which = "".join(f" {_cut(node.id, _LONGEST_NODE)}" for node in nodes if node)
+    else:
+        which = f" {len(entries)} reports" if None in nodes else f" {len(nodes)} nodes"
+    before, after = f"[{_ascii(frame.home.region)}] ", f"{_ascii(which)}: {summary}"
+    name = _ascii(entries[0].cluster or "cluster unknown")
+    return f"{before}{_cut(name, _LONGEST_SUBJECT - len(before) - len(after))}{after}"
 
 
-def _summary(counts: Sequence[tuple[int, Section]], room: int) -> str:
-    """Return the counts, the most pressing first. Those for which there is no room are added up."""
-    for shown in range(len(counts), 0, -1):
-        more = sum(count for count, _ in counts[shown:])
-        parts = [f"{count} {section.subject}" for count, section in counts[:shown]]
-        if len(summary := ", ".join([*parts, f"{more} more"] if more else parts)) <= room:
-            break
-    return summary
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 3] + "..."
+
+
+def _ascii(text: str) -> str:
+    return "".join(each if each.isprintable() else "?" for each in text.encode("ascii", "replace").decode())

@@ -4,8 +4,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from node_remediation.model import Alarm, AlarmState, Case, Change, Failure, Node, NodeKey, Outcome, Result, Trigger
+from node_remediation.model import (
+    Alarm,
+    AlarmState,
+    Case,
+    Change,
+    ClusterFacts,
+    Failure,
+    Node,
+    NodeKey,
+    Outcome,
+    Result,
+    Trigger,
+)
 from node_remediation.policy.record import (
+    MOST_TOLD_REBOOTS,
     Budget,
     Entry,
     Facts,
@@ -169,9 +182,25 @@ class Draft:
             topic=topic,
             again_at=again_at,
         )
+        entry = self._with_circumstances(entry, about_incident=case is None, about_node=node is None)
         outbox, id_ = _with_entry(self.record.outbox, entry)
         self.fresh.add(id_)
         self.record = replace(self.record, outbox=outbox)
+
+    def _with_circumstances(self, entry: Entry, *, about_incident: bool, about_node: bool) -> Entry:
+        """Return the entry with what else is known of its node and cluster, for people."""
+        cluster, incident = self.scene.facts.cluster, self.record.incident
+        if isinstance(cluster, ClusterFacts):
+            entry = replace(entry, eks=cluster.eks, automatic=cluster.automatic)
+        if not about_node:
+            return entry  # it is about a node that has no record
+        repairing = about_incident and incident is not None and incident.state is State.REPAIRING
+        return replace(
+            entry,
+            reboots=self.record.reboots[-MOST_TOLD_REBOOTS:],
+            repair_since=incident.since if incident and repairing else None,
+            group=self.record.group,
+        )
 
     def take_overdue(self) -> None:
         """Take over the entries that another invocation should have sent by now."""

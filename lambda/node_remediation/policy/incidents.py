@@ -81,6 +81,7 @@ def _with_other(record: NodeRecord, other: NodeRecord) -> NodeRecord:
         record,
         node=record.node or other.node,
         logical_id=record.logical_id or other.logical_id,
+        group=record.group or other.group,
         incident=_one_incident([each for each in (record.incident, other.incident) if each], signs),
         outbox=(*record.outbox, *other.outbox),
         reboots=tuple(sorted({*record.reboots, *other.reboots})),
@@ -147,13 +148,14 @@ def _handle(draft: Draft, cases: Sequence[Case]) -> None:
 
 
 def _learn(draft: Draft, cases: Sequence[Case]) -> None:
-    """Keep the ID that the node was first reported by, and its logical ID where SageMaker told it."""
+    """Keep the ID that the node was first reported by, and its logical ID and instance group where SageMaker told."""
     record, scene = draft.record, draft.scene
+    group = record.group
     facts, logical = scene.facts.nodes.get(record.key.id), scene.facts.logical_ids.get(record.key.id)
     node = record.node or next((case.report.node for case in cases if _is_of_node(case)), None)
     if isinstance(facts, NodeFacts) and facts != GONE:
-        logical = facts.logical_id or logical
-    draft.record = replace(record, node=node, logical_id=logical or record.logical_id)
+        logical, group = facts.logical_id or logical, facts.group or group
+    draft.record = replace(record, node=node, logical_id=logical or record.logical_id, group=group)
 
 
 def _is_of_node(case: Case) -> bool:

@@ -18,6 +18,7 @@ from node_remediation.settings import LEDGER_RETENTION
 MOST_COMPLAINTS = 20
 MOST_ENTRIES = 20
 MOST_HISTORY = 50
+MOST_TOLD_REBOOTS = 5
 MOST_HANDLED = 100
 MOST_SOURCES = 50
 MOST_CODES = 50
@@ -153,6 +154,10 @@ class Entry:
     report named none. `letter` and `topic` mark what is still to be sent. `again_at` is when a failed try is made
     again, `delay` how long a letter stays invisible, in seconds. From `due` on, the sweep may send it; `sends` counts
     the times that this failed.
+
+    For people: `reboots` has the node's latest claims, `repair_since` the beginning of HyperPod's own repair, `group`
+    the instance group. `eks` and `automatic` tell the cluster's orchestrator and NodeRecovery, where they are known.
+    `message_id` and `excerpt` are of a message that names no node or cannot be read.
     """
 
     id: str
@@ -176,6 +181,13 @@ class Entry:
     delay: int = 0
     sends: int = 0
     times: int = 1
+    reboots: tuple[datetime, ...] = ()
+    repair_since: datetime | None = None
+    group: str | None = None
+    eks: bool | None = None
+    automatic: bool | None = None
+    message_id: str = ""
+    excerpt: str = ""
 
     @property
     def unsent(self) -> bool:
@@ -198,20 +210,21 @@ class Sign:
 class NodeRecord:
     """All that is known of one node.
 
-    `node` is the ID that was first reported. `logical_id` is the node's where it is known. `advice` is HyperPod's
-    latest complaint that names a repair action; it outlives its incident. `reboots` has the claims that count for
-    cooldown and limit; `last_claim` is the latest claim, also one that was given back: a report that is not later is
-    a duplicate. `signs` is by source. `told` has the time at which each code was last told. `handled` has the IDs of
-    requests and letters that were dealt with. `put_off` counts sweeps that failed on this record in a row,
-    `put_off_until` is when it is looked at again. `proposal_of` is the key of the node whose incident has this
-    record's ID in its key: an answer to a proposal names the incident alone. `version` counts writes; 0 was never
-    written. `written_by` is the token of the write that made this version.
+    `node` is the ID that was first reported. `logical_id` and `group`, the instance group, are the node's where they
+    are known. `advice` is HyperPod's latest complaint that names a repair action; it outlives its incident. `reboots`
+    has the claims that count for cooldown and limit; `last_claim` is the latest claim, also one that was given back:
+    a report that is not later is a duplicate. `signs` is by source. `told` has the time at which each code was last
+    told. `handled` has the IDs of requests and letters that were dealt with. `put_off` counts sweeps that failed on
+    this record in a row, `put_off_until` is when it is looked at again. `proposal_of` is the key of the node whose
+    incident has this record's ID in its key: an answer to a proposal names the incident alone. `version` counts
+    writes; 0 was never written. `written_by` is the token of the write that made this version.
     """
 
     key: NodeKey
     version: int = 0
     node: Node | None = None
     logical_id: str | None = None
+    group: str | None = None
     incident: Incident | None = None
     advice: Complaint | None = None
     outbox: tuple[Entry, ...] = ()

@@ -253,7 +253,7 @@ def test_without_time_nothing_is_asked_that_is_not_remembered(account: AccountOf
 def test_size_is_the_current_count_of_all_groups(account: AccountOf) -> None:
     """Both kinds of group; one without a count has no nodes yet."""
     world = account({"ml-a": cluster(group("a", 90), group("b", None), restricted=(group("r", 10),))})
-    assert world.cluster() == ClusterFacts(nodes=100, automatic=True)
+    assert world.cluster() == ClusterFacts(nodes=100, automatic=True, eks=False)
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_pattern_fits_the_whole_name(account: AccountOf, name: str) -> None:
 def test_odd_instance_groups_do_no_harm(account: AccountOf, groups: list[Any]) -> None:
     """One without a name once made a whole batch come again."""
     world = account({"ml-a": cluster(InstanceGroups=groups)}, protected_groups=("*controller*",))
-    assert world.cluster() == ClusterFacts(nodes=3, automatic=True)
+    assert world.cluster() == ClusterFacts(nodes=3, automatic=True, eks=False)
 
 
 def test_controllers_group_without_a_name_is_protected_all_the_same(account: AccountOf) -> None:

@@ -6,15 +6,17 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from node_remediation import codes
 from node_remediation.events.fields import Home
 from node_remediation.model import Alarm, IdKind, Node, Outcome, Trigger
-from node_remediation.outbox.mail import Frame, Redrive
+from node_remediation.outbox.mail import Frame, Places
 from node_remediation.policy.record import Entry
 
 NOW = datetime(2026, 11, 23, 2, 14, 7, tzinfo=UTC)
 HOME = Home("111122223333", "us-west-2")
-DEAD = "arn:aws:sqs:us-west-2:111122223333:dead"
-FRAME = Frame(NOW, HOME, Redrive(DEAD, "arn:aws:sqs:us-west-2:111122223333:intake"))
+INTAKE = "https://sqs.us-west-2.amazonaws.com/111122223333/intake"
+DEAD = "https://sqs.us-west-2.amazonaws.com/111122223333/dead"
+FRAME = Frame(NOW, HOME, Places(INTAKE, DEAD, "/HyperPodNodeRemediation/mode", "aws"))
 HEALTH = "SageMaker HyperPod Cluster Node Health Event"
 LOGICAL = Node(IdKind.LOGICAL_ID, "df268d19-f035")
 # The outcomes that are told, each with a code or without one as the policy gives it.
@@ -30,6 +32,17 @@ TOLD = {
     Outcome.SUPERSEDED: None,
     Outcome.RECOVERED: None,
 }
+# The codes that have advice of their own.
+KNOWN = {value for name, value in vars(codes).items() if name.isupper() and isinstance(value, str)} | {
+    "InstanceIdInUse",
+    "InstanceIdNotFound",
+    "InvalidInstanceStatus",
+    "InternalServerError",
+    "ResourceNotFound",
+    "ValidationException",
+    "AccessDeniedException",
+}
+LETTERED = {Outcome.FAILED, Outcome.NOT_RECOVERED, Outcome.REFUSED, Outcome.UNREADABLE}
 
 
 def node(number: int) -> Node:
@@ -76,4 +89,10 @@ def entries(draw: st.DrawFn) -> Entry:
         alarm=draw(alarm),
         again_at=draw(st.sampled_from([None, NOW])),
         times=draw(st.integers(1, 3)),
+        reboots=draw(st.sampled_from([(), (NOW,), (NOW, NOW)])),
+        group=draw(odd),
+        eks=draw(st.none() | st.booleans()),
+        automatic=draw(st.none() | st.booleans()),
+        message_id=draw(texts),
+        excerpt=draw(texts),
     )

@@ -1,7 +1,6 @@
 """The topic's messages: JSON for machines, subject and attributes, and how they are split."""
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -13,9 +12,10 @@ from hypothesis import strategies as st
 
 from node_remediation.model import LONGEST_API_TEXT, IdKind, Node, Outcome, Trigger, bounded
 from node_remediation.outbox.letters import attribute
+from node_remediation.outbox.mail import by_section
 from node_remediation.outbox.notifications import Notification, notify
 from node_remediation.policy.record import Entry
-from tests.unit.outbox.makers import FRAME, HOSTILE, LOGICAL, NOW, TOLD, entries, entry, node
+from tests.unit.outbox.makers import FRAME, HOSTILE, KNOWN, LOGICAL, NOW, TOLD, entries, entry, node
 
 MOST = 262_144
 LISTS = ("Failed", "FailedNodeLogicalIds", "Refused", "Rebooted", "Observed", "Recovered")
@@ -111,7 +111,8 @@ def test_unreadable_message_is_told_without_node_or_cluster() -> None:
     assert found["ClusterName"] is None
     assert found["Unreadable"] == [{"ErrorCode": "Unreadable", "Message": "the body is not JSON"}]
     assert all(found[name] == [] for name in LISTS)
-    assert (one([said]).subject, one([said]).cluster) == ("HyperPod cluster unknown: 1 unreadable", "unknown")
+    assert one([said]).cluster == "unknown"
+    assert one([said]).subject == "[us-west-2] cluster unknown: MESSAGE NOT READABLE, correct it"
 
 
 def test_odd_characters_are_verbatim_in_the_json() -> None:
@@ -161,30 +162,49 @@ def test_message_has_a_form_for_each_protocol() -> None:
     assert json.loads(notification.message) == {"default": notification.json, "email": notification.text}
 
 
-def test_subject_says_what_happened_to_how_many() -> None:
+def subject(*said: Entry) -> str:
+    return one(said).subject
+
+
+def test_subject_says_where_which_node_what_happened_and_what_to_do() -> None:
     """A person reads it on a locked screen."""
-    assert one(NIGHT).subject == "HyperPod ml-a: 2 not rebooted, 1 refused, 1 rebooting"
+    lost = entry(Outcome.NOT_RECOVERED, cluster="ml-training", node=node(1))
+    assert subject(lost) == f"[us-west-2] ml-training {node(1).id}: NOT RECOVERED, replace it"
+    assert subject(lost, replace(lost, node=node(2))) == "[us-west-2] ml-training 2 nodes: NOT RECOVERED, replace them"
+    assert subject(lost, lost) == f"[us-west-2] ml-training {node(1).id}: NOT RECOVERED, replace it"
+
+
+def test_subject_of_many_kinds_has_the_words_of_the_most_pressing_and_its_share() -> None:
+    """Failures first, and of them the code of most nodes."""
+    assert subject(*NIGHT) == "[us-west-2] ml-a 4 nodes: NODE IS BUSY, wait and try again (1 of 4)"
+    often = [entry(node=node(n), code="InternalServerError") for n in (5, 6)]
+    assert subject(*NIGHT, *often) == "[us-west-2] ml-a 6 nodes: SAGEMAKER HAD AN ERROR, try again (3 of 6)"
     unknown = entry(node=node(4), code="OutcomeUnknown")
-    assert one([unknown, *NIGHT[2:]]).subject == "HyperPod ml-a: 1 outcome unknown, 1 refused, 1 rebooting"
-    assert one([entry(outcome) for outcome in TOLD]).subject == (
-        "HyperPod ml-a: 1 not rebooted, 1 not recovered, 1 refused, 1 unreadable, 1 unverified, 5 more"
-    )
+    assert subject(unknown, *NIGHT[2:]) == "[us-west-2] ml-a 3 nodes: PERHAPS REBOOTED, look at it (1 of 3)"
+
+
+def test_subject_of_reports_that_name_no_node_counts_reports() -> None:
+    """It may be one node's alarm that fired five times."""
+    unnamed = entry(Outcome.REFUSED, node=None, code="NodeNotResolved")
+    assert subject(unnamed) == "[us-west-2] ml-a: NODE NOT KNOWN, fix the alarm"
+    assert subject(unnamed, unnamed) == "[us-west-2] ml-a 2 reports: NODE NOT KNOWN, fix the alarm"
 
 
 @given(
     cluster=st.none() | st.text(max_size=130) | st.just("ml-" * 60),
     outcomes=st.lists(st.sampled_from(list(TOLD)), min_size=1, max_size=30),
+    code=st.sampled_from([None, *sorted(KNOWN)]),
+    id_=st.text(max_size=40) | st.just("x" * 200),
 )
-def test_subject_is_one_sns_takes(cluster: str | None, outcomes: list[Outcome]) -> None:
-    """Under 100 printable ASCII characters for any name; counts for which there is no room are added up."""
-    subject = one([entry(outcome, cluster=cluster) for outcome in outcomes]).subject
-    assert len(subject) < 100
-    assert subject.isascii()
-    assert subject.isprintable()
-    if Outcome.FAILED in outcomes:
-        assert f": {outcomes.count(Outcome.FAILED)} not rebooted" in subject
-    counts = re.findall(r"(?:: |, )([0-9]+) ", subject[subject.rindex(": ") :])
-    assert sum(map(int, counts)) == len(outcomes)
+def test_subject_is_one_sns_takes(cluster: str | None, outcomes: list[Outcome], code: str | None, id_: str) -> None:
+    """Under 100 printable ASCII characters for any names; a long one is cut, and what happened never is."""
+    said = [entry(outcome, cluster=cluster, code=code, node=Node(IdKind.NODE_ID, id_)) for outcome in outcomes]
+    found = subject(*said)
+    assert len(found) < 100
+    assert found.isascii()
+    assert found.isprintable()
+    assert found.startswith("[us-west-2] ")
+    assert by_section(said)[0].headline in found
 
 
 def test_each_cluster_has_a_message_of_its_own() -> None:
@@ -259,16 +279,16 @@ def test_endless_text_is_cut_and_marked(field: str, character: str) -> None:
 
 def of_size(wanted: int) -> list[Entry]:
     """Entries that would be told in one message of this size."""
-    named = "é" * 200
-    said = [entry(node=node(n), cluster=named, message=f"{n:02}" + "x" * 12_000) for n in range(10)]
-    last = entry(node=node(10), cluster=named, message="last")
-    short = wanted - bytes_of(one([*said, last]))
+    named, start = "é" * 200, "x" * 100  # a line of its own
+    said = [entry(node=node(n), cluster=named, message=f"{n:02}" + "x" * 12_100) for n in range(15)]
+    first = entry(node=node(15), cluster=named, message=start)
+    short = wanted - bytes_of(one([first, *said]))
     # A control character is seven bytes in the JSON and none in the mail; a letter is one in each.
     odd = short % 2
-    return [*said, replace(last, message="last" + "\x01" * odd + "x" * ((short - 7 * odd) // 2))]
+    return [replace(first, message=start + "\x01" * odd + "x" * ((short - 7 * odd) // 2)), *said]
 
 
 def test_messages_are_split_only_where_the_limit_in_bytes_is_passed() -> None:
     """Subject and attributes count; a name of few characters may be of many bytes."""
     assert bytes_of(one(of_size(MOST))) == MOST
-    assert [len(part) for _, part in notify(of_size(MOST + 1), FRAME)] == [5, 6]
+    assert [len(part) for _, part in notify(of_size(MOST + 1), FRAME)] == [8, 8]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from node_remediation.model import REQUEST, AlarmState, ClusterFacts, Failure, NodeFacts
 from node_remediation.policy.draft import Plan
 from node_remediation.policy.looking import Evidence, examine
-from node_remediation.policy.record import GONE, Complaint, Incident, Missing, NodeRecord, Sign, State
+from node_remediation.policy.record import GONE, Complaint, Entry, Incident, Missing, NodeRecord, Sign, State
 from tests.unit.policy.makers import (
     LOGICAL,
     MINUTE,
@@ -76,7 +76,27 @@ def ends(plan: Plan) -> list[tuple[str, str | None]]:
     return [(change.state, change.code) for change in plan.changes]
 
 
-# -- evidence
+# -- evidence, and what people are told beside it
+
+
+def entry_of(plan: Plan) -> Entry:
+    (found,) = node_of(plan).outbox
+    return found
+
+
+def test_entry_says_what_the_mail_tells_beside_the_outcome() -> None:
+    """The reboots, the instance group and the cluster's orchestrator and recovery are known by now."""
+    cluster = ClusterFacts(100, automatic=False, eks=True)
+    said_of = entry_of(looked(after(45, complaint(ago(46))), FAILED, cluster=cluster))
+    assert (said_of.reboots, said_of.repair_since, said_of.group) == ((ago(45),), None, "workers")
+    assert (said_of.eks, said_of.automatic) == (True, False)
+
+
+def test_entry_about_a_repair_says_when_it_began() -> None:
+    """The node was not rebooted by us."""
+    repair = after(90, sick(repair_action="Replace"), state=State.REPAIRING, until=NOW)
+    said_of = entry_of(looked(repair, FAILED, alarm("ALARM"), cluster=AUTOMATIC))
+    assert (said_of.reboots, said_of.repair_since, said_of.automatic) == ((), ago(90), True)
 
 
 @pytest.mark.parametrize(
