@@ -10,9 +10,10 @@ from functools import partial
 
 from local.aws import LocalAws
 from local.chaos.acts import plan
-from local.chaos.stage import Stage
-from local.chaos.verdict import ENDS, Evidence, Limits, violations
+from local.chaos.performer import Performer
+from local.chaos.verdict import Evidence, Limits, violations
 from local.deploy import deploy
+from local.observing import ENDS
 
 Say = Callable[[str], object]
 LIMITS = Limits(
@@ -58,34 +59,36 @@ def run(seed: int, seconds: float, rate: float, *, patience: float, say: Say) ->
     say(f"chaos seed {seed}: {seconds:g} s, {rate:.0%} of the function's calls meet a fault")
     with LocalAws() as aws:
         outputs = deploy(aws, context={f"remediation.{key}": value for key, value in CONTEXT.items()})
-        stage = Stage(aws, outputs)
+        performer = Performer(aws, outputs)
         aws.chaos(function=outputs["FunctionName"], seed=seed, rate=rate)
-        _play(stage, seed, seconds)
+        _play(performer, seed, seconds)
         time.sleep(_LINGER_SECONDS)
         faults = aws.end_chaos()
-        _drain(stage, patience)
+        _drain(performer, patience)
         aws.sweep_every(None)
-        seen = stage.evidence(LIMITS)
+        seen = performer.evidence(LIMITS)
     found = violations(seen)
     for line in (*_summary(seen, faults), *(f"BROKEN: {violation}" for violation in found)):
         say(line)
     return found
 
 
-def _play(stage: Stage, seed: int, seconds: float) -> None:
+def _play(performer: Performer, seed: int, seconds: float) -> None:
     started = time.monotonic()
-    for act in plan(seed, seconds, stage.places):
+    for act in plan(seed, seconds, performer.places):
         time.sleep(max(0.0, started + act.at - time.monotonic()))
-        stage.perform(act)
+        performer.perform(act)
 
 
-def _drain(stage: Stage, patience: float) -> None:
+def _drain(performer: Performer, patience: float) -> None:
     """Wait until the intake queue is empty and the ledger waits for nothing that comes soon."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         time.sleep(_LOOK_SECONDS)
         soon = time.time() + _SOON_SECONDS
-        if not stage.queued() and not any(item.due and item.due < soon for item in stage.items()):
+        if not any(performer.observer.queued().values()) and not any(
+            item.due and item.due < soon for item in performer.observer.items()
+        ):
             return
 
 
