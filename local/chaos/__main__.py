@@ -13,6 +13,7 @@ from local.chaos.acts import plan
 from local.chaos.performer import Performer
 from local.chaos.verdict import Evidence, Limits, violations
 from local.deploy import deploy
+from local.interrupts import INTERRUPTED, interruptible
 from local.observing import ENDS
 
 Say = Callable[[str], object]
@@ -51,7 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--patience", type=float, default=330.0, help="how long to wait until nothing is due any more")
     given = parser.parse_args(arguments)
     say = partial(print, flush=True)
-    return 1 if run(given.seed, given.seconds, given.rate, patience=given.patience, say=say) else 0
+    try:
+        with interruptible():
+            return 1 if run(given.seed, given.seconds, given.rate, patience=given.patience, say=say) else 0
+    except KeyboardInterrupt:
+        say("Interrupted; nothing is left running.")
+        return INTERRUPTED
 
 
 def run(seed: int, seconds: float, rate: float, *, patience: float, say: Say) -> list[str]:
