@@ -5,23 +5,9 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from local.aws import LocalAws
+from local.demo import expectations as must
 from local.demo.acting import STORM_REPORTS, Actors, SimulatedNode, mode_command
-from local.demo.expectations import (
-    IS_REPAIRED,
-    IS_REPLACED,
-    IS_TRIED_AGAIN,
-    LEFT_ALONE,
-    REBOOTED,
-    SAYS_NOTHING,
-    STAYS_IN_REPAIR,
-    STAYS_SICK,
-    Expected,
-    Fate,
-    budget_problems,
-    failed,
-    refused,
-    storm_problems,
-)
+from local.demo.expectations import LEFT_ALONE, REBOOTED, Expected, Fate, failed, refused
 from local.demo.looking import Readings
 from local.staging import SimulatedCluster, cluster_entry, health_entry
 
@@ -119,9 +105,8 @@ class Step:
 
     def problems(self, seen: Readings) -> list[str]:
         """Return everything that is not, or not yet, as it must be."""
-        return [problem for one in self.expected for problem in one.problems(seen)] + list(
-            self.check(seen) if self.check else ()
-        )
+        of_nodes = (problem for one in self.expected for problem in one.problems(seen))
+        return [*of_nodes, *(self.check(seen) if self.check else ())]
 
 
 Scene = tuple[Step, ...]  # steps that happen at the same time
@@ -195,8 +180,13 @@ def _malformed(cluster: SimulatedCluster) -> Step:
     return Step("An ID is malformed", _FAILED, (expected,), play)
 
 
+def _muted(node: SimulatedNode, alarm: str) -> Step:
+    play = partial(Actors.set_off_muted, alarm=alarm, node=node)
+    return Step("An alarm goes off while it is muted", _ALONE, _expect(LEFT_ALONE, node), play)
+
+
 def _budget(cluster: SimulatedCluster) -> Step:
-    nodes = [SimulatedNode(cluster, id_) for id_ in cluster.nodes[:_SICK_OF_RESEARCH]]
+    nodes = _nodes(cluster, slice(_SICK_OF_RESEARCH))
     expected = tuple(Expected(node.id, (REBOOTED, refused("ClusterBudgetExceeded"))) for node in nodes)
     over = len(nodes) - BUDGET_NODES
     return Step(
@@ -205,7 +195,7 @@ def _budget(cluster: SimulatedCluster) -> Step:
         expected,
         _breaks("", "", REBOOTED, *nodes).play,
         rebooted=BUDGET_NODES,
-        check=partial(budget_problems, expected, BUDGET_NODES),
+        check=partial(must.budget_problems, expected, BUDGET_NODES),
     )
 
 
@@ -220,7 +210,7 @@ def _storm(node: SimulatedNode) -> Step:
         _expect(REBOOTED, node),
         play,
         rebooted=1,
-        check=partial(storm_problems, node.id, STORM_REPORTS),
+        check=partial(must.storm_problems, node.id, STORM_REPORTS),
         tallied=True,
     )
 
@@ -259,10 +249,10 @@ class Night:
 
 def plan_night(clusters: Clusters, outputs: Mapping[str, str]) -> Night:
     """Return the script of the night."""
-    training = [SimulatedNode(clusters.training, id_) for id_ in clusters.training.nodes]
-    controller, worker = (SimulatedNode(clusters.slurm, id_) for id_ in clusters.slurm.nodes[:2])
-    gone = SimulatedNode(clusters.research, clusters.research.nodes[30])
-    muted, alarm = training[150], "hyperpod-node-pending-reboot"
+    training = _nodes(clusters.training, slice(None))
+    controller, worker = _nodes(clusters.slurm, slice(2))
+    gone, managed = SimulatedNode(clusters.research, clusters.research.nodes[30]), _nodes(clusters.managed, slice(3, 4))
+    alarm, head, other = "hyperpod-node-pending-reboot", "hyperpod-slurm-controller", "hyperpod-slurm-worker"
     busy, budget, rack = training[101], _budget(clusters.research), training[60:90]
     scenes = (
         (_breaks("HyperPod reports a node unhealthy", _WELL, REBOOTED, training[7]),),
@@ -274,25 +264,16 @@ def plan_night(clusters: Clusters, outputs: Mapping[str, str]) -> Night:
             _unwilling("ml-research: a node is reported that is gone", gone, "InstanceIdNotFound", gone=True),
             _logical(training[130]),
             _malformed(clusters.training),
-            Step(
-                "An alarm goes off while it is muted",
-                _ALONE,
-                _expect(LEFT_ALONE, muted),
-                lambda actors: actors.set_off_muted(alarm, muted),
-            ),
+            _muted(training[150], alarm),
         ),
         (budget,),
         (
             _storm(training[30]),
-            _managed(SimulatedNode(clusters.managed, clusters.managed.nodes[3])),
+            _managed(*managed),
             _alarms(
-                "ml-slurm: an alarm goes off for the controller",
-                _REFUSED,
-                refused("ProtectedNode"),
-                controller,
-                "hyperpod-slurm-controller",
+                "ml-slurm: an alarm goes off for the controller", _REFUSED, refused("ProtectedNode"), controller, head
             ),
-            _alarms("ml-slurm: an alarm goes off for a worker", _WELL, REBOOTED, worker, "hyperpod-slurm-worker"),
+            _alarms("ml-slurm: an alarm goes off for a worker", _WELL, REBOOTED, worker, other),
         ),
         (_pause(training[160], outputs),),
     )
@@ -325,47 +306,32 @@ def plan_endings(clusters: Clusters) -> tuple[Scene, ...]:
 
     The first is by itself, while the function starts with its new settings; then come all others together.
     """
-    well, sick, replaced, slow, busy = (
-        SimulatedNode(clusters.training, id_) for id_ in clusters.training.nodes[170:175]
-    )
-    repaired, stuck = (SimulatedNode(clusters.managed, id_) for id_ in clusters.managed.nodes[5:7])
-    lost = SimulatedNode(clusters.research, clusters.research.nodes[20])
+    well, sick, gone, slow, busy = _nodes(clusters.training, slice(170, 175))
+    repaired, stuck = _nodes(clusters.managed, slice(5, 7))
+    [lost] = _nodes(clusters.research, slice(20, 21))
     back = "afterwards: one came back at once, one slowly; no one was told"
+    again = "afterwards: one was rebooted again after its cooldown, then given up"
+    replaced = "afterwards: one was replaced and noticed to be gone; no one was told"
+    by_itself = "afterwards: one was left to HyperPod's own repair, and recovered"
+    never = "afterwards: one whose repair is stuck was reported"
+    stays_sick = {"reboot": {"ends": "stays_sick", "says_so": True}}
+    is_repaired = {"repair_action": "Reboot", "repair": _REPAIR}
+    is_stuck = {"repair_action": "Replace", "repair": _STUCK_REPAIR}
     return (_breaks("A node comes back", back, REBOOTED, well),), (
         _breaks("A node is slow to come back", back, REBOOTED, slow, reboot=_SLOW),
-        _breaks(
-            "A node is sick again after every reboot",
-            "afterwards: one was rebooted again after its cooldown, then given up",
-            STAYS_SICK,
-            sick,
-            reboot={"ends": "stays_sick", "says_so": True},
-        ),
+        _breaks("A node is sick again after every reboot", again, must.STAYS_SICK, sick, **stays_sick),
         _is_lost(lost),
         _breaks(
-            "A node is replaced instead of coming back",
-            "afterwards: one was replaced and noticed to be gone; no one was told",
-            IS_REPLACED,
-            replaced,
-            reboot={"ends": "replaced"},
+            "A node is replaced instead of coming back", replaced, must.IS_REPLACED, gone, reboot={"ends": "replaced"}
         ),
         _is_busy(busy),
-        _breaks(
-            "ml-managed: HyperPod itself repairs a node",
-            "afterwards: one was left to HyperPod's own repair, and recovered",
-            IS_REPAIRED,
-            repaired,
-            repair_action="Reboot",
-            repair=_REPAIR,
-        ),
-        _breaks(
-            "ml-managed: HyperPod's own repair of a node is stuck",
-            "afterwards: one whose repair is stuck was reported",
-            STAYS_IN_REPAIR,
-            stuck,
-            repair_action="Replace",
-            repair=_STUCK_REPAIR,
-        ),
+        _breaks("ml-managed: HyperPod itself repairs a node", by_itself, must.IS_REPAIRED, repaired, **is_repaired),
+        _breaks("ml-managed: HyperPod's own repair of a node is stuck", never, must.STAYS_IN_REPAIR, stuck, **is_stuck),
     )
+
+
+def _nodes(cluster: SimulatedCluster, which: slice) -> list[SimulatedNode]:
+    return [SimulatedNode(cluster, id_) for id_ in cluster.nodes[which]]
 
 
 def _is_busy(node: SimulatedNode) -> Step:
@@ -375,7 +341,7 @@ def _is_busy(node: SimulatedNode) -> Step:
 
     title = "A node is busy when it is to be rebooted, but not for long"
     claim = "afterwards: a busy one was tried again by itself; people heard of it"
-    return Step(title, claim, _expect(IS_TRIED_AGAIN, node), play, rebooted=1)
+    return Step(title, claim, _expect(must.IS_TRIED_AGAIN, node), play, rebooted=1)
 
 
 def _is_lost(node: SimulatedNode) -> Step:
@@ -385,4 +351,4 @@ def _is_lost(node: SimulatedNode) -> Step:
 
     title = f"{node.cluster.name}: an answer is lost; the node stays sick, Running and silent"
     claim = "afterwards: a sick one of status Running was not called recovered"
-    return Step(title, claim, _expect(SAYS_NOTHING, node), play, rebooted=1)
+    return Step(title, claim, _expect(must.SAYS_NOTHING, node), play, rebooted=1)
