@@ -97,6 +97,8 @@ class Screen:
     def work(self, work: Work) -> Iterator[list[Work]]:
         """Show a piece of work while it goes on, with those that are added, and how the last one ended."""
         works = [work]
+        if not self.console.is_terminal:
+            self.say(f"   {work.label} …")
         with self.live(lambda _: [work.row() for work in works]):
             try:
                 yield works

@@ -95,6 +95,15 @@ def test_work_that_goes_on_shows_that_it_runs() -> None:
     assert "✓ cdk deploy" in file.getvalue()
 
 
+def test_work_without_a_terminal_says_when_it_begins() -> None:
+    """One line then, and one at the end."""
+    file = io.StringIO()
+    screen = Screen(Console(file=file, width=80))
+    with screen.work(Work("cdk deploy")):
+        assert file.getvalue() == "   cdk deploy …\n"
+    assert len(file.getvalue().splitlines()) == 2
+
+
 def _fail(screen: Screen) -> None:
     with screen.work(Work("cdk deploy")):
         raise RuntimeError
