@@ -176,7 +176,7 @@ class Observer:
     def __init__(self, aws: LocalAws, outputs: Mapping[str, str]) -> None:
         self._aws, self._outputs, self._sqs = aws, outputs, aws.client("sqs")
         topic = outputs["FailureTopicArn"]
-        self._topic, arn = self._make_queue("observer-topic", "sns.amazonaws.com", topic)
+        self.topic_queue, arn = self._make_queue("observer-topic", "sns.amazonaws.com", topic)
         aws.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
         self._bus = ""
 
@@ -202,7 +202,7 @@ class Observer:
 
     def heard_on_topic(self) -> list[Message]:
         """Take what the topic has delivered since the last time."""
-        return self._take(self._topic)
+        return self._take(self.topic_queue)
 
     def take_letters(self) -> list[Message]:
         """Take the visible letters off the dead-letter queue."""
