@@ -94,9 +94,9 @@ def _show_clusters(screen: Screen, clusters: Clusters) -> None:
     screen.say(
         "",
         "So that no one waits: batch_window is 1s instead of 5s, cooldown and budget_window are "
-        f"{script.BUDGET_SECONDS}s instead of 30m and 60m, healthy_for is 1s instead of 2m, the sweep comes every second "
-        "instead of every minute; and a pause comes with new function instances, as a running one remembers the mode "
-        "for up to a minute.",
+        f"{script.BUDGET_SECONDS}s instead of 30m and 60m, healthy_for is 1s instead of 2m, the sweep comes every "
+        "second instead of every minute; and a pause comes with new function instances, as a running one remembers the "
+        "mode for up to a minute.",
         style="dim",
     )
 
