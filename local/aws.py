@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +18,8 @@ from typing import Any, Self
 import boto3
 import botocore.config
 import botocore.session
+
+from local.interrupts import remove, uninterrupted
 
 PROJECT = Path(__file__).resolve().parent.parent
 ACCOUNT = "000000000000"
@@ -65,6 +66,16 @@ class LocalAws:
 
     def start(self) -> Self:
         """Start the server and wait until it answers. Raises LocalAwsError with the end of its log."""
+        try:
+            with uninterrupted():
+                self._launch()
+            self._await_health()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def _launch(self) -> None:
         self._scratch = Path(tempfile.mkdtemp(prefix="local-aws-"))
         with self.log.open("ab") as log:
             self._server = subprocess.Popen(
@@ -76,12 +87,6 @@ class LocalAws:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for this process, which then stops the server in order
             )
-        try:
-            self._await_health()
-        except BaseException:
-            self.stop()
-            raise
-        return self
 
     def _arguments(self) -> list[str]:
         options: dict[str, object] = {"port": self.port, "region": self.region, "retry-delay": self._retry_delay}
@@ -101,6 +106,10 @@ class LocalAws:
 
     def stop(self) -> None:
         """End the server and all that it started, and remove what it wrote. Does nothing the second time."""
+        with uninterrupted():
+            self._end()
+
+    def _end(self) -> None:
         server, self._server = self._server, None
         if server is not None:
             server.terminate()
@@ -110,7 +119,7 @@ class LocalAws:
                 os.killpg(server.pid, signal.SIGKILL)  # whoever of its group is left
             server.wait()
         if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            remove(self._scratch)
 
     @property
     def log(self) -> Path:

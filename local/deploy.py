@@ -6,13 +6,13 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 from local.aws import PROJECT, SWEEP_SECONDS, LocalAws
+from local.interrupts import scratch_directory, uninterrupted
 
 STACK = "HyperPodNodeRemediation"
 _TAIL_LINES = 40
@@ -38,14 +38,14 @@ def deploy(
 
     `sweep_every`: how many seconds after a sweep the next one starts, where the stack has a sweep rule; None: never.
     """
-    with tempfile.TemporaryDirectory(prefix="cdk-") as scratch:
+    with scratch_directory("cdk-") as scratch:
         quiet = ["--no-notices", "--progress=events", "--ci"]
         # What the CLI leaves there when it is interrupted goes too.
-        environment = _environment(aws) | {"TMPDIR": scratch}
+        environment = _environment(aws) | {"TMPDIR": str(scratch)}
         if bootstrap:
             # From an empty directory: with an app in sight the CLI would synthesize it for nothing.
-            _run(environment, Path(scratch), ["bootstrap", f"aws://{aws.account}/{aws.region}", *quiet], on_line)
-        outputs = Path(scratch) / "outputs.json"
+            _run(environment, scratch, ["bootstrap", f"aws://{aws.account}/{aws.region}", *quiet], on_line)
+        outputs = scratch / "outputs.json"
         files = [f"--outputs-file={outputs}", f"--output={scratch}/assembly"]
         settings = [f"--context={key}={value}" for key, value in context.items()]
         _run(environment, app_dir, ["deploy", "--all", "--require-approval=never", *quiet, *files, *settings], on_line)
@@ -62,29 +62,50 @@ def _run(environment: Mapping[str, str], directory: Path, arguments: list[str], 
     if cdk is None:
         raise DeployFailed("the CDK CLI is not installed: make setup")
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
-    with subprocess.Popen(
-        [cdk, *arguments],
-        cwd=directory,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,  # Ctrl-C is for this process, which then ends the CLI and what that started
-    ) as process:
-        try:
-            for line in process.stdout or ():
-                tail.append(line.rstrip())
-                if on_line is not None:
-                    on_line(line.rstrip())
-        except BaseException:
-            for pid in [process.pid, *_descendants(process.pid)]:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            raise
+    process: subprocess.Popen[str] | None = None
+    try:
+        with uninterrupted():
+            process = subprocess.Popen(
+                [cdk, *arguments],
+                cwd=directory,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,  # Ctrl-C is for this process, which then ends the CLI and what that started
+            )
+        for line in process.stdout or ():
+            tail.append(line.rstrip())
+            if on_line is not None:
+                on_line(line.rstrip())
+    except BaseException:
+        if process is not None:
+            with uninterrupted():
+                _kill_all(process.pid)
+        raise
+    finally:
+        if process is not None:
+            with process:
+                process.wait()
     if process.returncode != 0:
         raise DeployFailed(f"cdk {arguments[0]} failed ({process.returncode}):\n" + "\n".join(tail))
+
+
+def _kill_all(ancestor: int) -> None:
+    """Kill a process and all that it started; they are stopped first, so that none starts another meanwhile."""
+    stopped: set[int] = set()
+    while found := {ancestor, *_descendants(ancestor)} - stopped:
+        _signal(found, signal.SIGSTOP)
+        stopped |= found
+    _signal(stopped, signal.SIGKILL)
+
+
+def _signal(pids: set[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _descendants(ancestor: int) -> list[int]:

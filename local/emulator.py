@@ -15,7 +15,7 @@ from ministack.core import iam_actions, lambda_runtime, router
 from ministack.services import eventbridge
 
 from local import hyperpod, patches
-from local.admin import PREFIX, Admin
+from local.admin import PREFIX, AdminApi
 from local.faults import ConnectionDropped, Traffic
 
 Scope = dict[str, Any]
@@ -33,7 +33,7 @@ class LocalAwsApp:
         traffic = Traffic()
         for service, handler in list(app.SERVICE_HANDLERS.items()):
             app.SERVICE_HANDLERS[service] = traffic.watch(service, handler)
-        self._admin = Admin(traffic)
+        self._admin = AdminApi(traffic)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(PREFIX):

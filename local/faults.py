@@ -129,7 +129,7 @@ class Chaos:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ApiCall:
     """Names one API call; `time` is in seconds since 1970."""
 
     service: str
@@ -142,7 +142,7 @@ class Traffic:
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
-        self._calls: list[Call] = []
+        self._calls: list[ApiCall] = []
         self._chaos: Chaos | None = None
 
     def add(self, faults: list[Mapping[str, Any]]) -> None:
@@ -181,7 +181,7 @@ class Traffic:
 
         async def watched(method: str, path: str, headers: Headers, body: bytes, query: dict[str, Any]) -> Response:
             action = api_action(service, method, path, headers, body, query)
-            self._calls.append(Call(name, action, time.time()))
+            self._calls.append(ApiCall(name, action, time.time()))
             fault = self._next(name, action, body)
             if fault is None and self._chaos:
                 fault = self._chaos.fault(name, headers)

@@ -10,9 +10,11 @@ from functools import partial
 
 from local.aws import LocalAws
 from local.chaos.acts import plan
-from local.chaos.stage import Stage
-from local.chaos.verdict import ENDS, Evidence, Limits, violations
+from local.chaos.performer import Performer
+from local.chaos.verdict import Evidence, Limits, violations
 from local.deploy import deploy
+from local.interrupts import INTERRUPTED, interruptible
+from local.observing import ENDS
 
 Say = Callable[[str], object]
 LIMITS = Limits(
@@ -50,7 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--patience", type=float, default=330.0, help="how long to wait until nothing is due any more")
     given = parser.parse_args(arguments)
     say = partial(print, flush=True)
-    return 1 if run(given.seed, given.seconds, given.rate, patience=given.patience, say=say) else 0
+    try:
+        with interruptible():
+            return 1 if run(given.seed, given.seconds, given.rate, patience=given.patience, say=say) else 0
+    except KeyboardInterrupt:
+        say("Interrupted; nothing is left running.")
+        return INTERRUPTED
 
 
 def run(seed: int, seconds: float, rate: float, *, patience: float, say: Say) -> list[str]:
@@ -58,34 +65,36 @@ def run(seed: int, seconds: float, rate: float, *, patience: float, say: Say) ->
     say(f"chaos seed {seed}: {seconds:g} s, {rate:.0%} of the function's calls meet a fault")
     with LocalAws() as aws:
         outputs = deploy(aws, context={f"remediation.{key}": value for key, value in CONTEXT.items()})
-        stage = Stage(aws, outputs)
+        performer = Performer(aws, outputs)
         aws.chaos(function=outputs["FunctionName"], seed=seed, rate=rate)
-        _play(stage, seed, seconds)
+        _play(performer, seed, seconds)
         time.sleep(_LINGER_SECONDS)
         faults = aws.end_chaos()
-        _drain(stage, patience)
+        _drain(performer, patience)
         aws.sweep_every(None)
-        seen = stage.evidence(LIMITS)
+        seen = performer.evidence(LIMITS)
     found = violations(seen)
     for line in (*_summary(seen, faults), *(f"BROKEN: {violation}" for violation in found)):
         say(line)
     return found
 
 
-def _play(stage: Stage, seed: int, seconds: float) -> None:
+def _play(performer: Performer, seed: int, seconds: float) -> None:
     started = time.monotonic()
-    for act in plan(seed, seconds, stage.places):
+    for act in plan(seed, seconds, performer.places):
         time.sleep(max(0.0, started + act.at - time.monotonic()))
-        stage.perform(act)
+        performer.perform(act)
 
 
-def _drain(stage: Stage, patience: float) -> None:
+def _drain(performer: Performer, patience: float) -> None:
     """Wait until the intake queue is empty and the ledger waits for nothing that comes soon."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         time.sleep(_LOOK_SECONDS)
         soon = time.time() + _SOON_SECONDS
-        if not stage.queued() and not any(item.due and item.due < soon for item in stage.items()):
+        if not any(performer.observer.queued().values()) and not any(
+            item.due and item.due < soon for item in performer.observer.items()
+        ):
             return
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-ENDS = frozenset({"recovered", "superseded", "not_recovered", "unverified", "cleared", "refused", "failed", "observed"})
+from local.observing import ENDS, DeadLetter, Key, LedgerItem, LogLine, TopicEntry, parse
+
 _OPENS = frozenset({"rebooted", "waiting", "retrying", "deferred"})
 _TOLD_AS_FAILED = frozenset({"failed", "refused", "not_recovered"})
 _UNKNOWN = "OutcomeUnknown"
@@ -15,8 +16,6 @@ _UNKNOWN = "OutcomeUnknown"
 CALL_SECONDS = 3.0
 # A sweep comes once a second, and takes some time.
 _SWEEP_SECONDS = 5.0
-
-Key = tuple[str | None, str | None, str | None]  # cluster, node, code
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Reboot:
+class SeenReboot:
     """Records a reboot that was started, whether or not the function got the answer."""
 
     cluster: str
@@ -50,43 +49,16 @@ class Sent:
     reports: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """Holds a line of the function's log; `crashed`: its invocation failed, so that its messages come again."""
-
-    fields: Mapping[str, Any]
-    crashed: bool = False
-
-    def __getitem__(self, name: str) -> Any:
-        return self.fields.get(name)
-
-
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """Records a message of the dead-letter queue; only one that names a node has more than a key."""
-
-    key: Key
-    id: str | None = None
-    incident: str | None = None
-    event_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """Records a node in a message of the topic; `retrying`: the message says that it is tried again."""
-
-    key: Key
-    retrying: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """Describes an item of the ledger: when it is due, its incident, and its number of unsent outbox entries."""
-
-    key: str
-    due: float | None = None
-    incident: str | None = None
-    unsent: int = 0
+def sent_by(body: str, message_id: str) -> list[Sent]:
+    """Return what a message brings to the intake queue: nothing if it is an event that the stack's rules pass over."""
+    event = parse(body)
+    detail, event_id = event.get("detail") or {}, event.get("id", message_id)
+    if event.get("source") == "aws.cloudwatch":
+        passes = detail["alarmName"].startswith("hyperpod-") and detail["state"]["value"] in ("ALARM", "OK")
+        composite = "alarmRule" in detail.get("configuration", {})
+        return [Sent(event_id, None if composite else 1)] if passes else []
+    nodes = [*detail.get("NodeIds", ()), *detail.get("NodeLogicalIds", ())]
+    return [Sent(event_id, len(nodes) or 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +73,13 @@ class Evidence:
     at: float
     nodes: Mapping[str, int] = field(default_factory=dict)
     same: Mapping[str, str] = field(default_factory=dict)
-    reboots: Sequence[Reboot] = ()
+    reboots: Sequence[SeenReboot] = ()
     failed: Sequence[Key] = ()
     sent: Sequence[Sent] = ()
-    lines: Sequence[Line] = ()
-    letters: Sequence[Letter] = ()
-    told: Sequence[Told] = ()
-    items: Sequence[Item] = ()
+    lines: Sequence[LogLine] = ()
+    letters: Sequence[DeadLetter] = ()
+    told: Sequence[TopicEntry] = ()
+    items: Sequence[LedgerItem] = ()
     waiting: int = 0
 
     def named(self, key: Key) -> Key:
@@ -116,12 +88,12 @@ class Evidence:
         return cluster, self.same.get(node or "", node), code
 
     @property
-    def reports(self) -> list[Line]:
+    def reports(self) -> list[LogLine]:
         """Return the lines that give the outcome of a report."""
         return [line for line in self.lines if "outcome" in line.fields]
 
     @property
-    def changes(self) -> list[Line]:
+    def changes(self) -> list[LogLine]:
         """Return the lines that tell of a change of an incident."""
         return [line for line in self.lines if "state" in line.fields and "outcome" not in line.fields]
 
@@ -251,7 +223,7 @@ def _letters_once(seen: Evidence) -> Iterator[str]:
             yield f"{len(ids)} letters about {about}, the log tells of {said}"
 
 
-def _is_failure(line: Line) -> bool:
+def _is_failure(line: LogLine) -> bool:
     return line["code"] == _UNKNOWN or bool({line["outcome"], line["state"]} & _TOLD_AS_FAILED)
 
 

@@ -9,6 +9,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from local.observing import parse
+
 _OWN_SOURCE = "hyperpod.node-remediation"
 _NODE_KEYS = frozenset({"InstanceId", "NodeId", "NodeName", "NodeIds"})
 _LOGICAL_KEYS = frozenset({"NodeLogicalId", "NodeLogicalIds"})
@@ -34,7 +36,7 @@ class Way(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Origin:
     """Names an account and a region."""
 
     account: str
@@ -68,13 +70,12 @@ class Capture:
     body: Mapping[str, Any]
     sent: datetime | None
     names: Names
-    origin: Place | None
+    origin: Origin | None
 
-    def here(self, now: datetime, place: Place) -> dict[str, Any]:
+    def here(self, now: datetime, home: Origin) -> dict[str, Any]:
         """Return the event as if it were sent now, in this account and region and about their resources."""
-        text = _ARN.sub(rf"\g<service>:{place.region}:{place.account}:", json.dumps(self.body))
-        shifted: dict[str, Any] = shift(_moved(json.loads(text), place), now - self.sent if self.sent else timedelta())
-        return shifted
+        moved: dict[str, Any] = _moved("", self.body, now - self.sent if self.sent else timedelta(), home)
+        return moved
 
     @property
     def kind(self) -> str:
@@ -93,44 +94,36 @@ def read_capture(file: Path) -> Capture:
         raise BadCaptureError(f"{file} is not JSON: {error}") from None
     if not isinstance(body, dict):
         raise BadCaptureError(f"{file}: takes one event, a JSON object")
-    way, inner = _way(file, body), _unwrapped(body)
+    inner = (parse(body["Message"]) or body) if body.get("Type") == "Notification" else body
     sent = next((time for key in ("time", "Timestamp", "StateChangeTime") if (time := _time(body.get(key)))), None)
-    return Capture(file, way, body, sent, _names(inner), _origin(inner))
+    return Capture(file, _way(file, body), body, sent, _names(inner), _origin(inner))
 
 
-def shift(value: Any, by: timedelta) -> Any:
-    """Return the value with every time in it moved, also those in JSON inside strings."""
+def _moved(key: str, value: Any, by: timedelta, home: Origin) -> Any:
+    """Return the value with every time, account and region in it replaced, also those in JSON inside strings."""
     if isinstance(value, dict):
-        return {key: _shift_number(key, item, by) or shift(item, by) for key, item in value.items()}
+        return {key: _moved(key, item, by, home) for key, item in value.items()}
     if isinstance(value, list):
-        return [shift(item, by) for item in value]
-    if not isinstance(value, str):
+        return [_moved("", item, by, home) for item in value]
+    if isinstance(value, int):
+        return value + _ticks(key, value, by)
+    if not isinstance(value, str) or not value:
         return value
-    if value.startswith("{"):
-        inner = _unpacked(value)
-        return value if inner is None else json.dumps(shift(inner, by))
-    time, match = _time(value), _ISO.fullmatch(value)
-    return value if time is None or match is None else _like(match, time + by)
+    if key in _ACCOUNT_KEYS or key == _REGION_KEY:
+        return home.region if key == _REGION_KEY else home.account
+    if value.startswith("{") and (inner := parse(value)):
+        return json.dumps(_moved("", inner, by, home))
+    if time := _time(value):
+        return _like(value, time + by)
+    return _ARN.sub(rf"\g<service>:{home.region}:{home.account}:", value)
 
 
-def _moved(value: Any, place: Place) -> Any:
-    """Return the value with every account and region in it replaced, also those in JSON inside strings."""
-    if isinstance(value, dict):
-        own = dict.fromkeys(_ACCOUNT_KEYS & value.keys(), place.account)
-        own |= {_REGION_KEY: place.region} if _REGION_KEY in value else {}
-        return {key: own.get(key) or _moved(item, place) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_moved(item, place) for item in value]
-    inner = _unpacked(value) if isinstance(value, str) and value.startswith("{") else None
-    return value if inner is None else json.dumps(_moved(inner, place))
-
-
-def _origin(body: Mapping[str, Any]) -> Place | None:
+def _origin(body: Mapping[str, Any]) -> Origin | None:
     """Return the account and region that an event says it is of; what its envelope lacks is in its first ARN."""
     arn = _ARN.search(json.dumps(body))
     account = next((str(body[key]) for key in sorted(_ACCOUNT_KEYS) if body.get(key)), arn and arn["account"])
     region = body.get(_REGION_KEY) or (arn and arn["region"])
-    return Place(account, region) if account and region else None
+    return Origin(account, region) if account and region else None
 
 
 def _way(file: Path, body: Mapping[str, Any]) -> Way:
@@ -142,12 +135,6 @@ def _way(file: Path, body: Mapping[str, Any]) -> Way:
     if missing:
         raise BadCaptureError(f"{file} is no event: it has no {', '.join(missing)}, nor an alarm's fields")
     return Way.QUEUE if body["source"] == _OWN_SOURCE else Way.BUS
-
-
-def _unwrapped(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the event inside an SNS notification."""
-    inner = _unpacked(body["Message"]) if body.get("Type") == "Notification" else None
-    return body if inner is None else inner
 
 
 def _names(body: Mapping[str, Any]) -> Names:
@@ -181,14 +168,6 @@ def _pairs(value: Any) -> Iterator[tuple[str, str]]:
         yield from _pairs(item)
 
 
-def _unpacked(text: Any) -> dict[str, Any] | None:
-    try:
-        value = json.loads(text)
-    except (ValueError, TypeError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
 def _time(value: Any) -> datetime | None:
     if not isinstance(value, str) or not _ISO.fullmatch(value):
         return None
@@ -199,17 +178,16 @@ def _time(value: Any) -> datetime | None:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _like(match: re.Match[str], time: datetime) -> str:
+def _like(spelling: str, time: datetime) -> str:
     """Write a time in the spelling of the one that it replaces."""
-    zone, fraction = match["zone"] or "", match["fraction"] or ""
+    match = _ISO.fullmatch(spelling)
+    zone, fraction = (match["zone"] or "", match["fraction"] or "") if match else ("", "")
     digits = f"{time.microsecond:06d}"[: max(len(fraction) - 1, 0)]
     return time.strftime("%Y-%m-%dT%H:%M:%S") + (f".{digits}" if digits else "") + zone
 
 
-def _shift_number(key: str, value: Any, by: timedelta) -> int | None:
-    """Move a number that is a time: seconds or milliseconds since 1970 under a name that says so."""
-    if not isinstance(value, int) or not key.lower().endswith(("time", "timestamp")):
-        return None
-    if value in _MILLISECONDS:
-        return value + int(by.total_seconds() * 1000)
-    return value + int(by.total_seconds()) if value in _SECONDS else None
+def _ticks(key: str, value: int, by: timedelta) -> int:
+    """Return how far to move a number: a time in seconds or milliseconds since 1970, under a name that says so."""
+    if not key.lower().endswith(("time", "timestamp")):
+        return 0
+    return int(by.total_seconds()) * (1000 if value in _MILLISECONDS else 1 if value in _SECONDS else 0)

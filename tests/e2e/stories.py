@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from tests.e2e.system import PATIENCE, Cluster, System, eventually
+from local.staging import SimulatedCluster
+from tests.e2e.system import PATIENCE, System, eventually
 
 Condition = Callable[[], object]
 # A story waits for what it yields; the last is `quiet`: from there on nothing more can come.
@@ -29,7 +30,7 @@ class Scene:
 
     system: System
     stage: "Stage"
-    cluster: Cluster
+    cluster: SimulatedCluster
 
     @property
     def first(self) -> str:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from local.aws import LocalAws
+from local.observing import Observer, parse, read_attributes
+from local.staging import SimulatedCluster
 
 ALARM_TOPIC = "operations-alarms"
 # How long anything may take before a test gives up; a loaded machine starts a function in seconds.
 PATIENCE = 90.0
 _POLL = 0.2
-_QUEUED = tuple(f"ApproximateNumberOfMessages{state}" for state in ("", "NotVisible", "Delayed"))
 
 Found = TypeVar("Found")
 
@@ -25,17 +26,6 @@ def eventually(look: Callable[[], Found], *, patience: float = PATIENCE) -> Foun
         assert time.monotonic() < deadline, f"not seen within {patience:g} s"
         time.sleep(_POLL)
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """Names a simulated cluster and its nodes."""
-
-    name: str
-    eks: str
-    arn: str
-    nodes: tuple[str, ...]
-    logical_ids: tuple[str, ...]
 
 
 @dataclass
@@ -50,40 +40,17 @@ class System:
 
     def __post_init__(self) -> None:
         self.sqs = self.aws.client("sqs")
-        self._subscriber = self._subscribe()
-
-    def _subscribe(self) -> str:
-        url: str = self.sqs.create_queue(QueueName="topic-subscriber")["QueueUrl"]
-        arn = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        topic = self.outputs["FailureTopicArn"]
-        statement = {
-            "Effect": "Allow",
-            "Principal": {"Service": "sns.amazonaws.com"},
-            "Action": "sqs:SendMessage",
-            "Resource": arn,
-            "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
-        }
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        self.sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
-        self.aws.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
-        return url
+        self.observer = Observer(self.aws, self.outputs)
 
     # -- what a test does
 
-    def cluster(self, nodes: int | None = 2, **options: Any) -> Cluster:
+    def cluster(self, nodes: int | None = 2, **options: Any) -> SimulatedCluster:
         """Make a cluster under a name of its own."""
         name = options.pop("name", f"ml-{uuid.uuid4().hex[:8]}")
-        made = self.aws.admin(
-            "POST",
-            "/_local/hyperpod/clusters",
-            {"name": name, "orchestrator": {"eks": f"{name}-eks"}, "reboot_seconds": 0.5}
-            | ({} if nodes is None else {"nodes": nodes})
-            | options,
-        )
-        ids = tuple(node["instance_id"] for node in made["nodes"])
-        return Cluster(name, f"{name}-eks", made["arn"], ids, tuple(node["logical_id"] for node in made["nodes"]))
+        plan: dict[str, Any] = {} if nodes is None else {"nodes": nodes}
+        return SimulatedCluster.make(self.aws, name, **plan | {"reboot_seconds": 0.5} | options)
 
-    def set_node(self, cluster: Cluster, node: str, **what: Any) -> None:
+    def set_node(self, cluster: SimulatedCluster, node: str, **what: Any) -> None:
         """Script how a node answers (local.hyperpod.scripting)."""
         self.aws.admin("POST", "/_local/hyperpod/nodes/set", {"cluster": cluster.name, "node": node} | what)
 
@@ -122,7 +89,7 @@ class System:
         """Move all visible letters back to the intake queue, and wait until that is done."""
         source, destination = self.outputs["DeadLetterQueueArn"], self.outputs["IntakeQueueArn"]
         self.sqs.start_message_move_task(SourceArn=source, DestinationArn=destination)
-        eventually(lambda: self.sqs.list_message_move_tasks(SourceArn=source)["Results"][0]["Status"] != "RUNNING")
+        eventually(lambda: not self.observer.is_redriving())
 
     # -- where it looks
 
@@ -146,22 +113,15 @@ class System:
 
     def json_lines(self) -> list[dict[str, Any]]:
         """Return all that the function printed as JSON: log lines have a `level`, metrics have `_aws`."""
-        logs, lines = self.aws.client("logs"), []
-        for group in logs.describe_log_groups()["logGroups"]:
-            for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"]):
-                messages = (event["message"] for event in page["events"])
-                lines += [json.loads(message) for message in messages if message.startswith("{")]
-        return lines
+        return [line for _, message in self.observer.printed() if (line := parse(message))]
 
-    def calls(self, cluster: Cluster) -> list[dict[str, Any]]:
+    def calls(self, cluster: SimulatedCluster) -> list[dict[str, Any]]:
         """Return the simulator's log of reboot calls for a cluster."""
-        calls = self.aws.admin("GET", "/_local/hyperpod/calls")["calls"]
-        return [call for call in calls if call["cluster"] == cluster.name]
+        return [call for call in self.observer.logged_calls() if call["cluster"] == cluster.name]
 
-    def reboots(self, cluster: Cluster) -> list[str]:
+    def reboots(self, cluster: SimulatedCluster) -> list[str]:
         """Return the instances whose reboot the simulator started, each as often as it did."""
-        reboots = self.aws.admin("GET", "/_local/hyperpod/reboots")
-        return [reboot["node"] for reboot in reboots if reboot["cluster"] == cluster.name]
+        return [reboot["node"] for reboot in self.observer.reboots() if reboot["cluster"] == cluster.name]
 
     def letters(self, *, count: int = 1, **attributes: str) -> list[dict[str, Any]]:
         """Return body and attributes of the letters with these attributes, once there are `count`.
@@ -170,7 +130,8 @@ class System:
         """
 
         def look() -> list[dict[str, Any]]:
-            self._letters += self._drain(self.outputs["DeadLetterQueueUrl"])
+            for taken in self.observer.take_letters():
+                self._letters.append({"body": taken["Body"], "attributes": read_attributes(taken)})
             found = [letter for letter in self._letters if attributes.items() <= letter["attributes"].items()]
             return found if len(found) >= count else []
 
@@ -180,8 +141,8 @@ class System:
         """Return subject, JSON message and attributes of what a topic's subscriber got about a cluster."""
 
         def look() -> list[dict[str, Any]]:
-            for taken in self._drain(self._subscriber):
-                envelope = json.loads(taken["body"])
+            for taken in self.observer.heard_on_topic():
+                envelope = json.loads(taken["Body"])
                 attributes = {key: value["Value"] for key, value in envelope.get("MessageAttributes", {}).items()}
                 message = json.loads(envelope["Message"])
                 self._notifications.append(
@@ -198,25 +159,8 @@ class System:
 
     def queued(self, queue: str = "IntakeQueueUrl") -> dict[str, int]:
         """Return how many messages a queue holds: visible (""), received and not deleted, delayed."""
-        url = self.outputs[queue]
-        found = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(_QUEUED))["Attributes"]
-        return {name.removeprefix(_QUEUED[0]): int(found[name]) for name in _QUEUED}
+        return self.observer.queued(queue)
 
     def due(self) -> list[str]:
         """Return the keys of the ledger's items that wait for anything."""
-        items: list[dict[str, Any]] = []
-        pages = self.aws.client("dynamodb").get_paginator("scan")
-        for page in pages.paginate(TableName=self.outputs["LedgerTableName"], ConsistentRead=True):
-            items += page["Items"]
-        return [item["pk"]["S"] for item in items if "due" in item]
-
-    def _drain(self, url: str) -> list[dict[str, Any]]:
-        taken = []
-        while messages := self.sqs.receive_message(
-            QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"], WaitTimeSeconds=0
-        ).get("Messages", []):
-            for message in messages:
-                attributes = {key: each["StringValue"] for key, each in message.get("MessageAttributes", {}).items()}
-                taken.append({"body": message["Body"], "attributes": attributes})
-                self.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-        return taken
+        return [item.key for item in self.observer.items() if item.due is not None]

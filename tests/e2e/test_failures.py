@@ -5,11 +5,14 @@ from typing import Any
 
 import pytest
 
+from local.staging import SimulatedCluster
 from tests.e2e import events
-from tests.e2e.system import Cluster, System, eventually
+from tests.e2e.system import System, eventually
 
 
-def reported(system: System, cluster: Cluster, *, count: int = 1) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def reported(
+    system: System, cluster: SimulatedCluster, *, count: int = 1
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return the letters' details, and the lists of all notifications put together."""
     letters = system.letters(count=count, ClusterName=cluster.name)
     lists: dict[str, Any] = {}
@@ -183,7 +186,7 @@ def test_call_that_fails_as_a_whole_is_reported_and_never_repeated(
     assert len(system.reboots(cluster)) == (1 if fault.get("after") else 0)
 
 
-def throttle(system: System, cluster: Cluster, *, times: int) -> None:
+def throttle(system: System, cluster: SimulatedCluster, *, times: int) -> None:
     fault = {"service": "sagemaker", "action": "BatchRebootClusterNodes", "body": cluster.name}
     system.aws.faults(fault | {"count": times, "status": 400, "code": "ThrottlingException"})
 

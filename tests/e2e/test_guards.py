@@ -9,9 +9,10 @@ import pytest
 
 from local.aws import LocalAws
 from local.deploy import deploy
+from local.staging import SimulatedCluster
 from tests.e2e import events
 from tests.e2e.stories import LOST_ANSWER
-from tests.e2e.system import Cluster, System, eventually
+from tests.e2e.system import System, eventually
 
 _BUDGET_WINDOW = 45.0  # seconds; long enough for a storm to be over within it on a slow machine
 
@@ -33,7 +34,7 @@ def guarded() -> Iterator[System]:
         yield System(aws, outputs, alarm_topic="")
 
 
-def refusals(system: System, cluster: Cluster, *, count: int = 1) -> list[tuple[str, str]]:
+def refusals(system: System, cluster: SimulatedCluster, *, count: int = 1) -> list[tuple[str, str]]:
     """Return node and code of each letter of a cluster, once there are `count`."""
     letters = system.letters(count=count, ClusterName=cluster.name)
     details = [json.loads(letter["body"])["detail"] for letter in letters]

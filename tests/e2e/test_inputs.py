@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from local.staging import SimulatedCluster
 from tests.e2e import events
-from tests.e2e.system import Cluster, System, eventually
+from tests.e2e.system import System, eventually
 
 
-def rebooted_by(system: System, cluster: Cluster, *nodes: str) -> None:
+def rebooted_by(system: System, cluster: SimulatedCluster, *nodes: str) -> None:
     """Wait until the outcomes are in the log, then see that exactly these nodes were rebooted, once each."""
     system.outcomes(count=len(nodes), cluster=cluster.name, outcome="rebooted")
     assert sorted(system.reboots(cluster)) == sorted(nodes)
@@ -92,7 +93,7 @@ def test_sweep_on_the_intake_queue_is_ignored(system: System) -> None:
     assert line["outcome"] == "ignored"
 
 
-def put_alarm(system: System, name: str, cluster: Cluster, **options: Any) -> None:
+def put_alarm(system: System, name: str, cluster: SimulatedCluster, **options: Any) -> None:
     system.aws.client("cloudwatch").put_metric_alarm(
         AlarmName=name,
         Namespace="ContainerInsights",

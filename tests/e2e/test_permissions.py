@@ -84,7 +84,7 @@ def test_role_reads_this_stacks_mode_and_cannot_set_it(system: System, as_functi
 def test_role_sends_letters_and_nothing_elsewhere(system: System, as_function: dict[str, str]) -> None:
     """Not to its own intake queue either: nothing is ever sent to oneself."""
     sqs, body = system.aws.client("sqs", **as_function), json.dumps(events.health("ml-no-cluster", "i-0", "Marker"))
-    other = system.sqs.get_queue_url(QueueName="topic-subscriber")["QueueUrl"]
+    other = system.observer.topic_queue
     assert _code(sqs, "send_message", QueueUrl=system.outputs["DeadLetterQueueUrl"], MessageBody=body) == ""
     for url in (system.outputs["IntakeQueueUrl"], other):
         assert "AccessDenied" in _code(sqs, "send_message", QueueUrl=url, MessageBody=body)

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from local.aws import PROJECT, LocalAws
+from local.staging import SimulatedCluster
 from node_remediation.model import Message
 from node_remediation.remediate import Effect
-from tests.e2e.system import Cluster, System
+from tests.e2e.system import System
 from tests.ledger.function import batch, create_table, environment, report
 
 # A lease, which is the function's minute and five seconds, has run out by then.
@@ -56,7 +57,7 @@ def function() -> Iterator[Function]:
         yield Function(System(aws, outputs, alarm_topic=""), variables)
 
 
-def sick_node(function: Function, *, busy: bool) -> tuple[Cluster, Message]:
+def sick_node(function: Function, *, busy: bool) -> tuple[SimulatedCluster, Message]:
     """Make a cluster and a report of its first node, which the API refuses to reboot if it is busy."""
     cluster = function.system.cluster(10)
     if busy:
@@ -64,7 +65,7 @@ def sick_node(function: Function, *, busy: bool) -> tuple[Cluster, Message]:
     return cluster, report(cluster.nodes[0], cluster.name)
 
 
-def codes_told(function: Function, cluster: Cluster) -> tuple[set[str], set[str]]:
+def codes_told(function: Function, cluster: SimulatedCluster) -> tuple[set[str], set[str]]:
     """Return the codes in the dead-letter queue, and those on the topic."""
     letters = function.system.letters(count=0, ClusterName=cluster.name)
     topic = function.system.notifications(cluster.name, count=0)

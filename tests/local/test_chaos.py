@@ -8,9 +8,9 @@ import pytest
 
 from local.aws import LocalAws
 from local.chaos.acts import ACTS_PER_SECOND, Place, plan
-from local.chaos.reading import read_failed, read_item, read_letter, read_notice, read_stream, sent_by
-from local.chaos.stage import Stage
-from local.chaos.verdict import Evidence, Item, Letter, Limits, Line, Reboot, Sent, Told, violations
+from local.chaos.performer import Performer
+from local.chaos.verdict import Evidence, Limits, SeenReboot, Sent, sent_by, violations
+from local.observing import DeadLetter, LedgerItem, LogLine, TopicEntry
 
 _LIMITS = Limits(cooldown=30, max_reboots_per_node=2, budget_percent=20, budget_min_nodes=2, budget_window=60)
 _PLACES = [Place("ml-a", 40), Place("ml-b", 20, continuous=False), Place("ml-c", 16, repairs=True)]
@@ -18,8 +18,8 @@ _NODE = ("ml-a", "i-1")
 _IN_USE = (*_NODE, "InstanceIdInUse")
 
 
-def _line(**fields: Any) -> Line:
-    return Line({"cluster": "ml-a", "node": "i-1", "incident": "inc-1", "event_id": "e-1"} | fields)
+def _line(**fields: Any) -> LogLine:
+    return LogLine({"cluster": "ml-a", "node": "i-1", "incident": "inc-1", "event_id": "e-1"} | fields)
 
 
 # One node is rebooted and recovers; another's reboot fails.
@@ -27,7 +27,7 @@ _GOOD = Evidence(
     limits=_LIMITS,
     at=1_000.0,
     nodes={"ml-a": 10},
-    reboots=[Reboot(*_NODE, 100.0)],
+    reboots=[SeenReboot(*_NODE, 100.0)],
     failed=[_IN_USE],
     sent=[Sent("e-1", 1), Sent("e-2", 1), Sent("e-3", None)],
     lines=[
@@ -39,9 +39,9 @@ _GOOD = Evidence(
         _line(event_id="e-3", incident=None, outcome="cleared"),
         _line(event_id="e-3", incident=None, outcome="cleared", node="i-2"),
     ],
-    letters=[Letter(_IN_USE, "letter-1", "inc-2", "e-2")],
-    told=[Told(_IN_USE)],
-    items=[Item("node#ml-a#i-1")],
+    letters=[DeadLetter(_IN_USE, id="letter-1", incident="inc-2", event_id="e-2")],
+    told=[TopicEntry(_IN_USE, "Failed")],
+    items=[LedgerItem("node#ml-a#i-1")],
 )
 
 
@@ -52,9 +52,12 @@ def test_a_good_run_has_no_violation() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"reboots": [Reboot(*_NODE, 100.0), Reboot(*_NODE, 120.0)]}, "ml-a/i-1 was rebooted twice within 20.0 s"),
-        ({"reboots": [Reboot(*_NODE, at) for at in (100.0, 200.0, 300.0)]}, "ml-a/i-1 was rebooted 3 times"),
-        ({"reboots": [Reboot("ml-a", f"i-{n}", 100.0 + n) for n in range(3)]}, "ml-a: 3 reboots within 57 s, its"),
+        (
+            {"reboots": [SeenReboot(*_NODE, 100.0), SeenReboot(*_NODE, 120.0)]},
+            "ml-a/i-1 was rebooted twice within 20.0 s",
+        ),
+        ({"reboots": [SeenReboot(*_NODE, at) for at in (100.0, 200.0, 300.0)]}, "ml-a/i-1 was rebooted 3 times"),
+        ({"reboots": [SeenReboot("ml-a", f"i-{n}", 100.0 + n) for n in range(3)]}, "ml-a: 3 reboots within 57 s, its"),
         ({"sent": [*_GOOD.sent, Sent("e-9", 1)]}, "event e-9: 0 outcomes of 1 reports in 1 messages"),
         ({"sent": [*_GOOD.sent, Sent("e-1", 1)]}, "event e-1: 1 outcomes of 2 reports in 2 messages"),
         ({"lines": [*_GOOD.lines, _line(outcome="rebooted")]}, "event e-1: 2 outcomes, only 1 reports"),
@@ -63,17 +66,23 @@ def test_a_good_run_has_no_violation() -> None:
             {"lines": [line for line in _GOOD.lines if line["state"] != "recovered"]},
             "incident inc-1 neither ended nor is in the ledger",
         ),
-        ({"items": [Item("k", 2_000.0, "inc-1")]}, "incident inc-1 ended as recovered, and is still in the ledger"),
-        ({"items": [Item("k", 900.0, "inc-9")]}, "ledger item k has been due for 100 s"),
-        ({"items": [Item("k", None, "inc-9")]}, "ledger item k has an incident and waits for nothing"),
-        ({"items": [Item("k", 2_000.0, unsent=2)]}, "ledger item k has 2 unsent entries"),
+        (
+            {"items": [LedgerItem("k", 2_000.0, "inc-1")]},
+            "incident inc-1 ended as recovered, and is still in the ledger",
+        ),
+        ({"items": [LedgerItem("k", 900.0, "inc-9")]}, "ledger item k has been due for 100 s"),
+        ({"items": [LedgerItem("k", None, "inc-9")]}, "ledger item k has an incident and waits for nothing"),
+        ({"items": [LedgerItem("k", 2_000.0, unsent=2)]}, "ledger item k has 2 unsent entries"),
         ({"waiting": 3}, "3 messages are still on the intake queue"),
         ({"failed": [("ml-a", "i-7", "InternalServerError")]}, "ml-a/i-7: the API answered InternalServerError, of"),
         ({"told": []}, "ml-a/i-1: there is a letter with InstanceIdInUse, of which the topic did not hear"),
-        ({"told": [*_GOOD.told, Told((*_NODE, "Paused"))]}, "ml-a/i-1: the topic told of Paused, and there is no"),
+        (
+            {"told": [*_GOOD.told, TopicEntry((*_NODE, "Paused"), "Refused")]},
+            "ml-a/i-1: the topic told of Paused, and there is no",
+        ),
         ({"letters": []}, "ml-a/i-1: the log tells of InstanceIdInUse, and there is no letter"),
         (
-            {"letters": [*_GOOD.letters, Letter(_IN_USE, "letter-2", "inc-2", "e-2")]},
+            {"letters": [*_GOOD.letters, DeadLetter(_IN_USE, id="letter-2", incident="inc-2", event_id="e-2")]},
             "2 letters about ('inc-2', 'InstanceIdInUse'), the log tells of 1",
         ),
     ],
@@ -87,21 +96,27 @@ def test_what_is_broken_is_found(change: dict[str, Any], said: str) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"reboots": [Reboot(*_NODE, 100.0), Reboot(*_NODE, 128.0)]},  # the claim was saved 2 s before the call
+        {"reboots": [SeenReboot(*_NODE, 100.0), SeenReboot(*_NODE, 128.0)]},  # the claim was saved 2 s before the call
         {"lines": [*_GOOD.lines, _line(outcome="duplicate")]},  # the message came again
         {"lines": [*_GOOD.lines, replace(_line(outcome="rebooted"), crashed=True)]},
-        {"told": [Told(("ml-a", "logical-1", "InstanceIdInUse"))], "same": {"i-1": "logical-1"}},
+        {"told": [TopicEntry(("ml-a", "logical-1", "InstanceIdInUse"), "Failed")], "same": {"i-1": "logical-1"}},
         {"letters": [*_GOOD.letters, *_GOOD.letters]},  # sent again, with the same ID
-        {"told": [*_GOOD.told, Told((*_NODE, "InternalServerError"), retrying=True)]},
+        {"told": [*_GOOD.told, TopicEntry((*_NODE, "InternalServerError"), "Failed", retrying=True)]},
         {
-            "told": [Told(_IN_USE, retrying=True), Told((*_NODE, "Paused"))],  # when it was to be tried again
+            "told": [
+                TopicEntry(_IN_USE, "Failed", retrying=True),
+                TopicEntry((*_NODE, "Paused"), "Refused"),
+            ],  # when it was to be tried again
             "lines": [*_GOOD.lines, _line(event_id=None, state="refused", incident="inc-3", code="Paused")],
         },
-        {"failed": [("ml-a", "i-7", "X")], "told": [*_GOOD.told, Told(("ml-a", "i-7", "OutcomeUnknown"), True)]},
+        {
+            "failed": [("ml-a", "i-7", "X")],
+            "told": [*_GOOD.told, TopicEntry(("ml-a", "i-7", "OutcomeUnknown"), "Failed", retrying=True)],
+        },
         {
             "lines": [*_GOOD.lines, _line(event_id="e-4", incident="inc-4", outcome="waiting")],
             "sent": [*_GOOD.sent, Sent("e-4", 1)],
-            "items": [Item("node#ml-a#i-1", 2_000.0, "inc-4")],
+            "items": [LedgerItem("node#ml-a#i-1", 2_000.0, "inc-4")],
         },
     ],
 )
@@ -121,7 +136,7 @@ def test_a_plan_is_the_same_for_the_same_seed_and_fits_its_clusters() -> None:
     places = {place.name: place for place in _PLACES}
     for act in acts:
         place = places[act.what["cluster"]]
-        assert hasattr(Stage, act.do)
+        assert hasattr(Performer, act.do)
         assert act.what.get("node", 0) < place.nodes
         assert not act.what.get("by_logical_id") or place.continuous
         assert "repair" not in act.what or place.repairs
@@ -157,58 +172,6 @@ def test_a_message_is_counted_by_the_reports_in_it(body: str, sent: list[Sent]) 
     assert sent_by(body, "m-1") == sent
 
 
-def test_a_streams_lines_are_of_one_invocation() -> None:
-    """It crashed if there is anything but JSON between the platform's lines."""
-    lines = ["START RequestId: 1", '{"level": "INFO", "outcome": "rebooted"}', '{"_aws": {}}', "END RequestId: 1"]
-    assert list(read_stream(lines)) == [Line({"level": "INFO", "outcome": "rebooted"})]
-    assert [line.crashed for line in read_stream([*lines, "Task timed out after 60.00 seconds"])] == [True]
-
-
-def test_letters_and_notices_are_read_into_the_same_keys() -> None:
-    attributes = {
-        "ClusterName": {"StringValue": "ml-a"},
-        "ErrorCode": {"StringValue": "InstanceIdInUse"},
-        "Kind": {"StringValue": "failed"},
-    }
-    detail = {"IncidentId": "inc-2", "ClusterName": "ml-a", "NodeId": "i-1", "Trigger": {"EventId": "e-2"}}
-    body = {"id": "letter-1", "source": "hyperpod.node-remediation", "detail": detail}
-    assert read_letter({"Body": json.dumps(body), "MessageAttributes": attributes}) == _GOOD.letters[0]
-    raw = {"Body": "{", "MessageAttributes": attributes | {"ClusterName": {"StringValue": "unknown"}}}
-    assert read_letter(raw) == Letter((None, None, "InstanceIdInUse"))
-    in_use = {"ErrorCode": "InstanceIdInUse", "Message": "no"}
-    notice = {
-        "ClusterName": "ml-a",
-        "Failed": [in_use | {"NodeId": "i-1"}],
-        "FailedNodeLogicalIds": [in_use | {"NodeLogicalId": "abc"}],
-        "Refused": [{"ErrorCode": "NodeNotResolved"}],
-        "Retrying": [{"NodeLogicalId": "abc"}],
-        "Rebooted": [{"NodeId": "i-5"}],
-    }
-    assert list(read_notice(json.dumps({"Message": json.dumps(notice)}))) == [
-        Told(_IN_USE),
-        Told(("ml-a", "abc", "InstanceIdInUse"), retrying=True),
-        Told(("ml-a", None, "NodeNotResolved")),
-    ]
-
-
-def test_failures_are_read_from_answers() -> None:
-    answer = {"Failed": [{"NodeId": "i-1", "ErrorCode": "InstanceIdInUse"}], "Successful": ["i-2"]}
-    assert list(read_failed({"cluster": "ml-a", "answer": answer})) == [_IN_USE]
-    assert list(read_failed({"cluster": "ml-a", "answer": None})) == []
-
-
-def test_ledger_items_are_read_in_dynamodbs_types() -> None:
-    entries = [{"M": {"id": {"S": "1"}, "letter": {"BOOL": True}}}, {"M": {"id": {"S": "2"}}}]
-    item = {
-        "pk": {"S": "node#ml-a#i-1"},
-        "due": {"N": "1800000000500"},
-        "incident": {"M": {"id": {"S": "inc-1"}}},
-        "outbox": {"L": entries},
-    }
-    assert read_item(item) == Item("node#ml-a#i-1", 1_800_000_000.5, "inc-1", 1)
-    assert read_item({"pk": {"S": "budget#ml-a"}}) == Item("budget#ml-a")
-
-
 def test_every_act_can_be_carried_out(aws: LocalAws, unique: str) -> None:
     """On a local AWS without the function: what is said arrives on the queues that listen."""
     sqs, topic = aws.client("sqs"), aws.client("sns").create_topic(Name=unique)["TopicArn"]
@@ -221,14 +184,14 @@ def test_every_act_can_be_carried_out(aws: LocalAws, unique: str) -> None:
     )["TableDescription"]["TableName"]
     outputs = {"FailureTopicArn": topic, "LedgerTableName": table}
     outputs |= {"IntakeQueueUrl": queues["intake"], "DeadLetterQueueUrl": queues["dead"]}
-    stage = Stage(aws, outputs)
+    performer = Performer(aws, outputs)
     seen: set[str] = set()
-    for act in plan(3, 60, stage.places):
+    for act in plan(3, 60, performer.places):
         if act.do not in seen or act.do in ("alarm", "child", "series"):
-            stage.perform(act)
+            performer.perform(act)
             seen.add(act.do)
     assert len(seen) == 12
-    evidence = stage.evidence(_LIMITS)
+    evidence = performer.evidence(_LIMITS)
     assert evidence.nodes == {"ml-east": 40, "ml-west": 25, "ml-slurm": 20, "ml-auto": 16}
     assert {sent.reports for sent in evidence.sent} >= {None, 1}
     assert evidence.waiting == 2
