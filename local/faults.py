@@ -15,7 +15,7 @@ from ministack import app
 # The emulator's own reading of a request: taken before a patch maps batch calls to the actions that authorise them.
 from ministack.core.iam_actions import extract_iam_action
 
-from local.hyperpod.emulator import principal
+from local.hyperpod import principal
 
 Headers = dict[str, str]
 Response = tuple[int, Headers, Any]

@@ -1,26 +1,55 @@
-"""Serves a simulated SageMaker HyperPod inside the local AWS: the API, and an admin API that scripts it."""
+"""Serves a simulated SageMaker HyperPod inside the local AWS: the API, and an admin API that scripts it.
+
+The emulator around it is looked up in modules that it has loaded, never imported: without it the simulation stands on
+its own.
+"""
 
 import asyncio
+import os
+import re
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from local.hyperpod import emulator
-from local.hyperpod.admin import Admin
+from local.hyperpod.admin import HyperPodAdmin
 from local.hyperpod.simulator import PutEvent, Reply, Simulator
+from local.hyperpod.world import Account
+
+_CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/")
+
+
+def account() -> Account:
+    """Return the account and region of the current request."""
+    responses = sys.modules.get("ministack.core.responses")
+    if responses:
+        return Account(responses.get_account_id(), responses.get_region())
+    account_id = os.environ.get("MINISTACK_ACCOUNT_ID", "000000000000")
+    return Account(account_id, os.environ.get("MINISTACK_REGION", "us-east-1"))
+
+
+def principal(headers: Mapping[str, str]) -> str | None:
+    """Return the ARN behind a role's session key, another access key as it is, None for an unsigned request."""
+    found = _CREDENTIAL.search(headers.get("authorization", ""))
+    if not found:
+        return None
+    sts = sys.modules.get("ministack.services.sts")
+    session = sts._sessions.get(found[1]) if sts else None
+    return str(session.get("Arn") or found[1]) if session else found[1]
+
 
 _simulator = Simulator(
     clock=time.time,
-    scope=emulator.scope,
+    account=account,
     wake=lambda delay, transition: asyncio.get_running_loop().call_later(delay, transition),
 )
-_admin = Admin(_simulator)
+_admin = HyperPodAdmin(_simulator)
 
 
 async def handle(method: str, path: str, headers: Mapping[str, str], body: bytes, query: Any) -> Reply:  # noqa: ARG001 -- the emulator's signature for a service
     """Answer a request whose `x-amz-target` is SageMaker.OPERATION."""
     operation = headers.get("x-amz-target", "").partition(".")[2]
-    return _simulator.serve(operation, body, emulator.principal(headers))
+    return _simulator.serve(operation, body, principal(headers))
 
 
 async def admin(method: str, path: str, body: bytes) -> tuple[int, object]:

@@ -1,158 +1,181 @@
 """Serves the admin API under /_local/hyperpod/: makes clusters, breaks nodes, scripts answers, shows the calls.
 
-POST   clusters      {"name", "nodes" | "groups", ...}: plans.read_cluster; its description
+POST   clusters      plans.ClusterPlan; its description
 GET    clusters[/NAME], DELETE clusters[/NAME]
-POST   nodes/break   {"cluster"?, "node", "reason"?, "repair_action"?, "recommendation"?, "event"?,
-                     "reboot"?: how reboots of it end, endings.read_reboot; "stays_sick"? is short for one such end,
-                     "repair"?: what HyperPod itself does about it, endings.read_repair}
-POST   nodes/heal    {"cluster"?, "node", "event"?}; nothing more of what was asked for it will happen
-POST   nodes/replace {"cluster"?, "node", ...}: another instance takes its place, endings.read_replacement
-POST   nodes/set     {"cluster"?, "node", ...}: scripting.script
-GET    calls         {"calls": [calls.Call], "counts": {OPERATION: number}}; DELETE calls forgets them
-GET    reboots       [world.Reboot]
+POST   nodes/break   plans.Breaking
+POST   nodes/heal    plans.Healing
+POST   nodes/replace plans.Replacing
+POST   nodes/set     plans.Scripting
+GET    calls         {"calls": [simulator.RebootCall], "counts": {OPERATION: number}}; DELETE calls forgets them
+GET    reboots       [world.StartedReboot]
 POST   reset         forgets everything
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from typing import Any
 
-from local.hyperpod.ending import RECOVERY, Repair
-from local.hyperpod.endings import read_repair, read_replacement
-from local.hyperpod.errors import AdminError
-from local.hyperpod.fields import Fields, read_fields
-from local.hyperpod.health import DOCUMENTED_REASON, HEALTHY, Health, recommendation_for
-from local.hyperpod.plans import describe, describe_node, read_cluster
-from local.hyperpod.scripting import read_reboot_of, script
+from local.hyperpod.plans import (
+    RECOVERY,
+    AdminError,
+    Breaking,
+    ClusterPlan,
+    Healing,
+    NodeAsked,
+    Repair,
+    Replacing,
+    Scripting,
+    read,
+)
 from local.hyperpod.simulator import Simulator
-from local.hyperpod.world import Cluster, Node
+from local.hyperpod.world import HEALTHY, Health, SimulatedCluster, SimulatedNode
 
 _PREFIX = "/_local/hyperpod/"
 
 
-class Admin:
+class HyperPodAdmin:
     """Routes requests to what they change in a Simulator."""
 
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
-        self._routes: Mapping[tuple[str, str], Callable[[str, Fields], object]] = {
-            ("POST", "clusters"): lambda _name, fields: self._create(fields),
-            ("GET", "clusters"): lambda _name, _fields: [describe(c) for c in simulator.world.clusters.values()],
-            ("GET", "clusters/*"): lambda name, _fields: describe(self._cluster(name)),
-            ("DELETE", "clusters"): lambda _name, _fields: self._delete(list(simulator.world.clusters)),
-            ("DELETE", "clusters/*"): lambda name, _fields: self._delete([self._cluster(name).name]),
-            ("POST", "nodes/break"): lambda _name, fields: self._break(fields),
-            ("POST", "nodes/heal"): lambda _name, fields: self._heal(fields),
-            ("POST", "nodes/replace"): lambda _name, fields: self._replace(fields),
-            ("POST", "nodes/set"): lambda _name, fields: self._set(fields),
-            ("GET", "calls"): lambda _name, _fields: simulator.log.as_json(),
-            ("DELETE", "calls"): lambda _name, _fields: simulator.log.clear(),
-            ("GET", "reboots"): lambda _name, _fields: [asdict(reboot) for reboot in simulator.world.reboots],
-            ("POST", "reset"): lambda _name, _fields: simulator.reset(),
+        clusters = simulator.clusters
+        self._routes: Mapping[tuple[str, str], Callable[[str, bytes], object]] = {
+            ("POST", "clusters"): lambda _name, body: self._create(read(ClusterPlan, body, "clusters")),
+            ("GET", "clusters"): lambda _name, _body: [describe(cluster) for cluster in clusters.by_name.values()],
+            ("GET", "clusters/*"): lambda name, _body: describe(self._cluster(name)),
+            ("DELETE", "clusters"): lambda _name, _body: self._delete(list(clusters.by_name)),
+            ("DELETE", "clusters/*"): lambda name, _body: self._delete([self._cluster(name).name]),
+            ("POST", "nodes/break"): lambda _name, body: self._break(read(Breaking, body, "nodes/break")),
+            ("POST", "nodes/heal"): lambda _name, body: self._heal(read(Healing, body, "nodes/heal")),
+            ("POST", "nodes/replace"): lambda _name, body: self._replace(read(Replacing, body, "nodes/replace")),
+            ("POST", "nodes/set"): lambda _name, body: self._set(read(Scripting, body, "nodes/set")),
+            ("GET", "calls"): lambda _name, _body: simulator.log.as_json(),
+            ("DELETE", "calls"): lambda _name, _body: simulator.log.clear(),
+            ("GET", "reboots"): lambda _name, _body: [asdict(reboot) for reboot in clusters.reboots],
+            ("POST", "reset"): lambda _name, _body: simulator.reset(),
         }
 
     def serve(self, method: str, path: str, body: bytes) -> tuple[int, object]:
         """Answer with a status and a JSON value; an error's value is {"error": one line}."""
         self._simulator.tick()
-        route, name = _route(path)
+        route = path.removeprefix(_PREFIX).strip("/")
+        first, _, name = route.partition("/")
+        action = self._routes.get((method, "clusters/*" if first == "clusters" and name else route))
+        if action is None:
+            return 404, {"error": f"no such request: {method} {path}"}
         try:
-            action = self._routes.get((method, route))
-            if action is None:
-                raise AdminError(404, f"no such request: {method} {path}")  # noqa: TRY301 -- answered like any other
-            answer = action(name, read_fields(body, route))
+            answer = action(name, body)
         except AdminError as error:
             return error.status, {"error": error.message}
         return 200, {} if answer is None else answer
 
-    def _create(self, fields: Fields) -> object:
-        plan, simulator = read_cluster(fields), self._simulator
-        if plan.name in simulator.world.clusters:
+    def _create(self, plan: ClusterPlan) -> object:
+        simulator = self._simulator
+        if plan.name in simulator.clusters.by_name:
             raise AdminError(409, f"clusters: there is already a cluster {plan.name!r}")
-        return describe(simulator.world.create(plan, simulator.scope(), simulator.clock()))
+        return describe(simulator.clusters.create(plan, simulator.account(), simulator.clock()))
 
     def _delete(self, names: list[str]) -> object:
         for name in names:
-            del self._simulator.world.clusters[name]
+            del self._simulator.clusters.by_name[name]
         return {"deleted": names}
 
-    def _break(self, fields: Fields) -> object:
-        cluster, node = self._node(fields)
-        action = fields.take_or_null("repair_action", str, "None")
-        health = Health(
-            "Unhealthy",
-            fields.take_or_null("reason", str, DOCUMENTED_REASON),
-            action,
-            fields.take_or_null("recommendation", str, recommendation_for(action)),
-        )
-        repair = _repair(cluster, node, action, fields)
-        return self._change_health(cluster, node, health, fields, repair=repair)
+    def _break(self, asked: Breaking) -> object:
+        cluster, node = self._find(asked)
+        if asked.repair:
+            _check_repair(cluster, node)
+        health = Health("Unhealthy", asked.reason, asked.repair_action, asked.recommended)
+        node.ending = asked.reboot or node.ending
+        return self._change_health(cluster, node, health, event=asked.event, repair=asked.repair)
 
-    def _heal(self, fields: Fields) -> object:
-        cluster, node = self._node(fields)
-        return self._change_health(cluster, node, HEALTHY, fields)
+    def _heal(self, asked: Healing) -> object:
+        cluster, node = self._find(asked)
+        node.ending = RECOVERY
+        return self._change_health(cluster, node, HEALTHY, event=asked.event)
 
     def _change_health(
-        self, cluster: Cluster, node: Node, health: Health, fields: Fields, *, repair: Repair | None = None
+        self,
+        cluster: SimulatedCluster,
+        node: SimulatedNode,
+        health: Health,
+        *,
+        event: bool,
+        repair: Repair | None = None,
     ) -> object:
-        event = fields.take("event", bool, default=True)
-        changes = {"ending": RECOVERY} if health is HEALTHY else read_reboot_of(node, fields)
-        fields.done()
         self._simulator.repairer.cancel(node)
-        for attribute, value in (changes | {"health": health}).items():
-            setattr(node, attribute, value)
+        node.health = health
         if repair:
             self._simulator.repairer.plan(cluster, node, repair)
         if event:
             self._simulator.tell(cluster, node, health)
         return describe_node(node) | {"cluster": cluster.name}
 
-    def _replace(self, fields: Fields) -> object:
-        cluster, node = self._node(fields)
-        ending = read_replacement(fields)
-        fields.done()
+    def _replace(self, asked: Replacing) -> object:
+        cluster, node = self._find(asked)
         if node.gone:
             raise AdminError(409, f"nodes/replace: {node.instance_id} is gone")
         self._simulator.repairer.cancel(node)
-        self._simulator.mender.end(cluster, node, ending)
+        self._simulator.mender.end(cluster, node, asked.ending)
         return describe_node(node) | {"cluster": cluster.name}
 
-    def _set(self, fields: Fields) -> object:
-        cluster, node = self._node(fields)
-        script(node, fields, self._simulator.clock())
+    def _set(self, asked: Scripting) -> object:
+        cluster, node = self._find(asked)
+        for attribute, value in asked.changes(self._simulator.clock()).items():
+            setattr(node, attribute, value)
         return describe_node(node) | {"cluster": cluster.name}
 
-    def _cluster(self, name: str) -> Cluster:
-        cluster = self._simulator.world.find(name)
+    def _cluster(self, name: str) -> SimulatedCluster:
+        cluster = self._simulator.clusters.find(name)
         if cluster is None:
             raise AdminError(404, f"no cluster {name!r}")
         return cluster
 
-    def _node(self, fields: Fields) -> tuple[Cluster, Node]:
-        """Return the node that the fields name by either ID, with or without its cluster."""
-        world, id_ = self._simulator.world, fields.take("node", str)
-        cluster = fields.take_or_null("cluster", str)
-        clusters = [self._cluster(cluster)] if cluster else world.clusters.values()
-        found = world.nodes_called(id_, clusters)
+    def _find(self, asked: NodeAsked) -> tuple[SimulatedCluster, SimulatedNode]:
+        """Return the node that the request names, and its cluster; one that is gone only if no other has the ID."""
+        clusters = [self._cluster(asked.cluster)] if asked.cluster else self._simulator.clusters.by_name.values()
+        found = [(cluster, node) for cluster in clusters for node in cluster.nodes if node.is_called(asked.node)]
         if not found:
-            raise AdminError(404, f"no node {id_!r}" + (f" in cluster {cluster!r}" if cluster else ""))
-        return found[0]
+            raise AdminError(
+                404, f"no node {asked.node!r}" + (f" in cluster {asked.cluster!r}" if asked.cluster else "")
+            )
+        return min(found, key=lambda pair: pair[1].gone)
 
 
-def _repair(cluster: Cluster, node: Node, action: str | None, fields: Fields) -> Repair | None:
-    """Return HyperPod's own repair that is asked for, if the cluster has such repairs."""
-    if "repair" not in fields:
-        return None
-    repair = read_repair(fields.take_any("repair"))
+def _check_repair(cluster: SimulatedCluster, node: SimulatedNode) -> None:
     if (recovery := cluster.plan.node_recovery) != "Automatic":
         raise AdminError(400, f"repair: HyperPod repairs nothing in {cluster.name!r}: its node_recovery is {recovery}")
-    if action in (None, "None"):
-        raise AdminError(400, "repair: takes a repair_action other than None, such as Reboot or Replace")
     if node.reboot:
         raise AdminError(409, f"repair: {node.instance_id} is rebooting")
-    return repair
 
 
-def _route(path: str) -> tuple[str, str]:
-    """Return the route of a path, and the name at its end if it is about one cluster."""
-    route = path.removeprefix(_PREFIX).strip("/")
-    first, _, name = route.partition("/")
-    return ("clusters/*", name) if first == "clusters" and name else (route, "")
+def describe(cluster: SimulatedCluster) -> dict[str, Any]:
+    """Describe a cluster with its nodes and what they were scripted to do."""
+    plan = cluster.plan
+    return {
+        "name": cluster.name,
+        "id": cluster.id,
+        "arn": cluster.arn,
+        "orchestrator": "slurm" if plan.eks is None else {"eks": plan.eks},
+        "node_recovery": plan.node_recovery,
+        "continuous": plan.continuous,
+        "tags": plan.tags,
+        "reboot_seconds": plan.reboot_seconds,
+        "nodes": [describe_node(node) for node in cluster.nodes],
+    }
+
+
+def describe_node(node: SimulatedNode) -> dict[str, Any]:
+    return {
+        "instance_id": node.instance_id,
+        "logical_id": node.logical_id,
+        "group": node.group.name,
+        "slurm_node_type": node.group.slurm_node_type,
+        "status": node.status,
+        "message": node.message,
+        "healthy": node.healthy,
+        "rebooting": node.reboot is not None,
+        "repairing": node.repair is not None,
+        "stuck": node.stuck,
+        "gone": node.gone,
+        "replaced_by": node.replaced_by,
+    }

@@ -8,8 +8,6 @@ from typing import Any
 from botocore.loaders import Loader
 from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StructureShape
 
-from local.hyperpod.errors import ApiError, validation
-
 _JSON_TYPES: Mapping[str, tuple[type, ...]] = {
     "structure": (dict,),
     "map": (dict,),
@@ -21,6 +19,23 @@ _JSON_TYPES: Mapping[str, tuple[type, ...]] = {
     "timestamp": (int, float),
 }
 _NUMBERS = ("integer", "long")
+
+
+class ApiError(Exception):
+    """Reports an error of the AWS API, in the words that a client sees."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+def validation(message: str) -> ApiError:
+    return ApiError("ValidationException", message)
+
+
+def not_found(message: str) -> ApiError:
+    return ApiError("ResourceNotFound", message)
 
 
 @lru_cache
@@ -36,9 +51,14 @@ def operation(name: str) -> OperationModel:
     return _service().operation_model(name)
 
 
-def values_of(shape: str) -> tuple[str, ...]:
+def shape(name: str) -> Shape:
+    """Return a shape of the model, such as ClusterName."""
+    return _service().shape_for(name)
+
+
+def values_of(name: str) -> tuple[str, ...]:
     """Return the values of an enumeration, such as ClusterInstanceStatus."""
-    return tuple(_service().shape_for(shape).metadata["enum"])
+    return tuple(shape(name).metadata["enum"])
 
 
 def check_request(name: str, request: Mapping[str, Any]) -> None:

@@ -1,16 +1,22 @@
 """Answers the Describe and List operations."""
 
-from collections.abc import Mapping
-from typing import Any
+import base64
+import binascii
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
-from local.hyperpod.errors import not_found, validation
-from local.hyperpod.pages import page
-from local.hyperpod.world import Cluster, GroupPlan, Node, World
+from local.hyperpod.contract import not_found, validation
+from local.hyperpod.plans import GroupPlan
+from local.hyperpod.world import SimulatedCluster, SimulatedClusters, SimulatedNode
+
+_Item = TypeVar("_Item")
+# Small, so that a client that forgets to page finds out on a cluster of eleven nodes.
+_DEFAULT_PAGE = 10
 
 
-def describe_cluster(world: World, request: Mapping[str, Any]) -> dict[str, Any]:
-    cluster = world.cluster(request["ClusterName"])
-    groups = cluster.plan.groups
+def describe_cluster(clusters: SimulatedClusters, request: Mapping[str, Any]) -> dict[str, Any]:
+    cluster = clusters.get(request["ClusterName"])
+    groups = cluster.plan.instance_groups
     answer = {
         "ClusterArn": cluster.arn,
         "ClusterName": cluster.name,
@@ -28,29 +34,29 @@ def describe_cluster(world: World, request: Mapping[str, Any]) -> dict[str, Any]
     return answer
 
 
-def list_clusters(world: World, request: Mapping[str, Any]) -> dict[str, Any]:
+def list_clusters(clusters: SimulatedClusters, request: Mapping[str, Any]) -> dict[str, Any]:
     wanted = request.get("NameContains", "")
     # No simulated cluster belongs to a training plan.
-    found = [c for c in world.clusters.values() if wanted in c.name and "TrainingPlanArn" not in request]
-    clusters, more = page(found, request, created=lambda c: c.created, name=lambda c: c.name)
+    found = [c for c in clusters.by_name.values() if wanted in c.name and "TrainingPlanArn" not in request]
+    listed, more = _page(found, request, created=lambda c: c.created, name=lambda c: c.name)
     summaries = [
         {"ClusterArn": c.arn, "ClusterName": c.name, "CreationTime": c.created, "ClusterStatus": "InService"}
-        for c in clusters
+        for c in listed
     ]
     return {"ClusterSummaries": summaries, **more}
 
 
-def list_cluster_nodes(world: World, request: Mapping[str, Any]) -> dict[str, Any]:
-    cluster = world.cluster(request["ClusterName"])
+def list_cluster_nodes(clusters: SimulatedClusters, request: Mapping[str, Any]) -> dict[str, Any]:
+    cluster = clusters.get(request["ClusterName"])
     wanted = request.get("InstanceGroupNameContains", "")
     found = [node for node in cluster.present() if wanted in node.group.name]
-    nodes, more = page(found, request, created=lambda n: n.launched, name=lambda n: n.instance_id)
+    nodes, more = _page(found, request, created=lambda n: n.launched, name=lambda n: n.instance_id)
     logical = bool(request.get("IncludeNodeLogicalIds"))
     return {"ClusterNodeSummaries": [_node(node, logical=logical) for node in nodes], **more}
 
 
-def describe_cluster_node(world: World, request: Mapping[str, Any], *, now: float) -> dict[str, Any]:
-    cluster = world.cluster(request["ClusterName"])
+def describe_cluster_node(clusters: SimulatedClusters, request: Mapping[str, Any], *, now: float) -> dict[str, Any]:
+    cluster = clusters.get(request["ClusterName"])
     node_id, logical_id = request.get("NodeId"), request.get("NodeLogicalId")
     if (node_id is None) == (logical_id is None):
         raise validation("Specify either NodeId or NodeLogicalId, but not both")
@@ -63,7 +69,7 @@ def describe_cluster_node(world: World, request: Mapping[str, Any], *, now: floa
     return {"NodeDetails": _node(node, logical=True)}
 
 
-def _node(node: Node, *, logical: bool) -> dict[str, Any]:
+def _node(node: SimulatedNode, *, logical: bool) -> dict[str, Any]:
     described = {
         "InstanceGroupName": node.group.name,
         "InstanceId": node.instance_id,
@@ -77,7 +83,7 @@ def _node(node: Node, *, logical: bool) -> dict[str, Any]:
     return described
 
 
-def _group(cluster: Cluster, group: GroupPlan) -> dict[str, Any]:
+def _group(cluster: SimulatedCluster, group: GroupPlan) -> dict[str, Any]:
     described = {
         "InstanceGroupName": group.name,
         "InstanceType": group.instance_type,
@@ -91,8 +97,48 @@ def _group(cluster: Cluster, group: GroupPlan) -> dict[str, Any]:
     return described
 
 
-def _orchestrator(cluster: Cluster) -> dict[str, Any]:
+def _orchestrator(cluster: SimulatedCluster) -> dict[str, Any]:
     if cluster.plan.eks is None:
         return {"Slurm": {"SlurmConfigStrategy": "Managed"}}
-    scope = cluster.scope
-    return {"Eks": {"ClusterArn": f"arn:aws:eks:{scope.region}:{scope.account}:cluster/{cluster.plan.eks}"}}
+    account = cluster.account
+    return {"Eks": {"ClusterArn": f"arn:aws:eks:{account.region}:{account.id}:cluster/{cluster.plan.eks}"}}
+
+
+def _page(
+    items: Iterable[_Item],
+    request: Mapping[str, Any],
+    *,
+    created: Callable[[_Item], float],
+    name: Callable[[_Item], str],
+) -> tuple[list[_Item], dict[str, str]]:
+    """Return the items that a List request asks for, and the NextToken field if there are more.
+
+    Raises a ValidationException for a token that no answer carried.
+    """
+    chosen = [item for item in items if _in_time(created(item), request)]
+    key: Callable[[_Item], Any] = name if request.get("SortBy") == "NAME" else created
+    chosen.sort(key=key, reverse=request.get("SortOrder") == "Descending")
+    start = _read_token(request.get("NextToken"))
+    end = start + int(request.get("MaxResults", _DEFAULT_PAGE))
+    return chosen[start:end], {"NextToken": _token(end)} if end < len(chosen) else {}
+
+
+def _in_time(created: float, request: Mapping[str, Any]) -> bool:
+    after, before = request.get("CreationTimeAfter"), request.get("CreationTimeBefore")
+    return (after is None or created > after) and (before is None or created < before)
+
+
+def _token(start: int) -> str:
+    return base64.b64encode(f"start:{start}".encode()).decode()
+
+
+def _read_token(token: str | None) -> int:
+    if token is None:
+        return 0
+    try:
+        word, _, start = base64.b64decode(token, validate=True).decode().partition(":")
+        if word == "start" and start.isdecimal():
+            return int(start)
+    except (binascii.Error, UnicodeDecodeError):
+        pass
+    raise validation("The NextToken is not valid")

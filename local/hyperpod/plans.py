@@ -1,118 +1,262 @@
-"""Reads the clusters that the admin API is asked for, and describes clusters for its answers."""
+"""Reads with pydantic what the admin API is asked for: clusters, and what nodes are to do.
 
-from typing import Any
+An error names each wrong, missing or unknown field in one line. What AWS limits is judged by botocore's service model.
+"""
 
-from local.hyperpod.contract import operation, values_of, violations
-from local.hyperpod.errors import AdminError
-from local.hyperpod.fields import Fields
-from local.hyperpod.world import Cluster, ClusterPlan, GroupPlan, Node
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-_DEFAULT_INSTANCE_TYPE = "ml.p5.48xlarge"
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic import model_validator as validates
 
+from local.hyperpod.contract import shape, violations
 
-def read_cluster(fields: Fields) -> ClusterPlan:
-    """Read {"name", "nodes" or "groups", "orchestrator", "node_recovery", "continuous", "tags", "reboot_seconds"}."""
-    name = fields.take("name", str)
-    plan = ClusterPlan(
-        name=name,
-        groups=_groups(fields),
-        eks=_eks_name(fields, name),
-        node_recovery=fields.take_one_of("node_recovery", values_of("ClusterNodeRecovery"), "None"),
-        continuous=fields.take("continuous", bool, default=True),
-        tags=fields.take("tags", dict, {}),
-        reboot_seconds=fields.take_seconds("reboot_seconds", 2.0),
-    )
-    fields.done()
-    _check_names(plan)
-    return plan
-
-
-def _groups(fields: Fields) -> tuple[GroupPlan, ...]:
-    if "groups" not in fields:
-        return (GroupPlan("workers", _count(fields, "nodes")),)
-    groups = tuple(_group(Fields(group, "groups")) for group in fields.take("groups", list))
-    if len({group.name for group in groups}) < len(groups):
-        raise AdminError(400, "groups: two of them have the same name")
-    return groups
+# The wording of the documented sample, and of an event captured while HyperPod repaired a node itself.
+DOCUMENTED_REASON = (
+    "HyperPod Health Monitoring Agent (HMA) has detected fault type NvidiaErrorTerminate on this node and is unhealthy."
+)
+_REPLACE = "Please Replace the Faulty Node."
+_REPAIRING = "HyperPod is working on repairing the unhealthy node. Please wait."
+_USED_BY: Mapping[str, set[str]] = {
+    "recovers": {"says_so"},
+    "stays_sick": {"says_so"},
+    "replaced": {"says_so", "pending_seconds", "lag_seconds"},
+    "stuck": {"status", "message"},
+}
 
 
-def _group(fields: Fields) -> GroupPlan:
-    node_types = values_of("ClusterSlurmNodeType")
-    group = GroupPlan(
-        name=fields.take("name", str),
-        count=_count(fields, "count"),
-        instance_type=fields.take_one_of("instance_type", values_of("ClusterInstanceType"), _DEFAULT_INSTANCE_TYPE),
-        slurm_node_type=fields.take_one_of("slurm_node_type", node_types) if "slurm_node_type" in fields else None,
-        restricted=fields.take("restricted", bool, default=False),
-    )
-    fields.done()
-    return group
+class AdminError(Exception):
+    """Reports an admin request that cannot be carried out; the message is one line for people."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
 
 
-def _count(fields: Fields, key: str) -> int:
-    count = fields.take(key, int)
-    if not 0 <= count <= 6758:  # noqa: PLR2004 -- ClusterInstanceCount of the service model
-        raise AdminError(400, f"{key}: takes 0 to 6758 nodes")
-    return count
+def _of(name: str) -> AfterValidator:
+    """Validate a value by a shape of the service model, such as ClusterName."""
+
+    def check(value: object, info: ValidationInfo) -> object:
+        if found := list(violations(shape(name), value, info.field_name or "")):
+            raise ValueError("; ".join(found))
+        return value
+
+    return AfterValidator(check)
 
 
-def _eks_name(fields: Fields, cluster: str) -> str | None:
-    """Return the EKS cluster's name, None for Slurm. Without an orchestrator it is an EKS cluster."""
-    if "orchestrator" not in fields:
-        return f"{cluster}-eks"
-    orchestrator = fields.take_any("orchestrator")
-    if orchestrator == "slurm":
-        return None
-    if not isinstance(orchestrator, dict):
-        raise AdminError(400, 'orchestrator: takes {"eks": NAME} or "slurm"')
-    eks = Fields(orchestrator, "orchestrator")
-    name = eks.take("eks", str)
-    eks.done()
-    return name
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+InstanceCount = Annotated[int, _of("ClusterInstanceCount")]
+Status = Annotated[str, _of("ClusterInstanceStatus")]
 
 
-def _check_names(plan: ClusterPlan) -> None:
-    """Refuse names that the API would not let one create: it must not have to describe them either."""
-    cluster = operation("DescribeCluster").output_shape
-    group = operation("ListClusterNodes").input_shape
-    if cluster is None or group is None:
-        raise AssertionError("both operations have these shapes")
-    found = [
-        *violations(cluster.members["ClusterName"], plan.name, "name"),
-        *(v for g in plan.groups for v in violations(group.members["InstanceGroupNameContains"], g.name, "groups")),
-    ]
-    if found:
-        raise AdminError(400, "; ".join(found))
+class Asked(BaseModel):
+    """Refuses unknown fields, and converts no type into another."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-def describe(cluster: Cluster) -> dict[str, Any]:
-    """Describe a cluster with its nodes and what they were scripted to do."""
-    plan = cluster.plan
-    return {
-        "name": cluster.name,
-        "id": cluster.id,
-        "arn": cluster.arn,
-        "orchestrator": "slurm" if plan.eks is None else {"eks": plan.eks},
-        "node_recovery": plan.node_recovery,
-        "continuous": plan.continuous,
-        "tags": dict(plan.tags),
-        "reboot_seconds": plan.reboot_seconds,
-        "nodes": [describe_node(node) for node in cluster.nodes],
-    }
+class GroupPlan(Asked):
+    """Describes an instance group; `slurm_node_type` is null where it is not a Slurm group."""
+
+    name: Annotated[str, _of("ClusterInstanceGroupName")]
+    count: InstanceCount
+    instance_type: Annotated[str, _of("ClusterInstanceType")] = "ml.p5.48xlarge"
+    slurm_node_type: Annotated[str, _of("ClusterSlurmNodeType")] | None = None
+    restricted: bool = False
 
 
-def describe_node(node: Node) -> dict[str, Any]:
-    return {
-        "instance_id": node.instance_id,
-        "logical_id": node.logical_id,
-        "group": node.group.name,
-        "slurm_node_type": node.group.slurm_node_type,
-        "status": node.status,
-        "message": node.message,
-        "healthy": node.healthy,
-        "rebooting": node.reboot is not None,
-        "repairing": node.repair is not None,
-        "stuck": node.stuck,
-        "gone": node.gone,
-        "replaced_by": node.replaced_by,
-    }
+class _Eks(Asked):
+    eks: str
+
+
+class ClusterPlan(Asked):
+    """Describes a cluster with `nodes` workers or with `groups`; without `orchestrator` it is an EKS cluster."""
+
+    name: Annotated[str, _of("ClusterName")]
+    nodes: InstanceCount | None = None
+    groups: tuple[GroupPlan, ...] = ()
+    orchestrator: Annotated[_Eks | None, BeforeValidator(lambda given: None if given == "slurm" else given)] = None
+    node_recovery: Annotated[str, _of("ClusterNodeRecovery")] = "None"
+    continuous: bool = True
+    tags: dict[str, str] = {}
+    reboot_seconds: Seconds = 2.0
+
+    @validates(mode="after")
+    def _has_groups_of_its_own(self) -> Self:
+        if (self.nodes is None) == ("groups" not in self.model_fields_set):
+            raise ValueError("nodes is missing" if self.nodes is None else "nodes takes the place of groups")
+        if len({group.name for group in self.groups}) < len(self.groups):
+            raise ValueError("two groups have the same name")
+        return self
+
+    @property
+    def instance_groups(self) -> tuple[GroupPlan, ...]:
+        return self.groups if self.nodes is None else (GroupPlan(name="workers", count=self.nodes),)
+
+    @property
+    def eks(self) -> str | None:
+        """Return the EKS cluster's name, None for Slurm."""
+        if "orchestrator" not in self.model_fields_set:
+            return f"{self.name}-eks"
+        return self.orchestrator.eks if self.orchestrator else None
+
+
+class Ending(Asked):
+    """Describes a node after its reboots.
+
+    `seconds`: how long they take (null: as the cluster says). `says_so`: whether a health event tells of it, by default
+    of all but `stays_sick`. `status` and `message`: those of a `stuck` node, for ever. `pending_seconds`: how long the
+    new instance of a `replaced` node starts; `lag_seconds`: how long DescribeClusterNode answers with the old one.
+    """
+
+    ends: Literal["recovers", "stays_sick", "replaced", "stuck"] = "recovers"
+    seconds: Seconds | None = None
+    says_so: bool | None = None
+    status: Status | None = "Pending"
+    message: str = "The instance did not come back after the reboot"  # AWS documents no such message
+    pending_seconds: Seconds = 0.0
+    lag_seconds: Seconds = 0.0
+
+    @validates(mode="after")
+    def _is_of_use(self) -> Self:
+        all_uses = set[str]().union(*_USED_BY.values())
+        if unused := self.model_fields_set & all_uses - _USED_BY[self.ends]:
+            raise ValueError(f"{', '.join(sorted(unused))}: of no use where the node {self.ends}")
+        return self
+
+    @property
+    def tells(self) -> bool:
+        return self.ends != "stays_sick" if self.says_so is None else self.says_so
+
+
+RECOVERY = Ending()
+
+
+class Repair(Ending):
+    """Describes HyperPod's own repair, which reboots the node, or shuts it down to be `replaced`.
+
+    The node is in use at once; the repair begins `after_seconds`. `stuck`: nothing ever happens, or with a `status`
+    the node takes that on and keeps it.
+    """
+
+    ends: Literal["recovers", "replaced", "stuck"] = "recovers"
+    status: Status | None = None
+    message: str = "The instance could not be repaired"
+    after_seconds: Seconds = 0.0
+
+
+class ScriptedFailure(Asked):
+    """Scripts the error that a node answers instead of a reboot, for `times` calls (null: until it is cleared).
+
+    The answer lists it `listed` times. With `rebooted` the node is rebooted and listed as successful as well.
+    """
+
+    code: Annotated[str, _of("BatchRebootClusterNodesErrorCode")]
+    message: str | None = None
+    times: int | None = None
+    listed: int = 1
+    rebooted: bool = False
+
+
+class NodeAsked(Asked):
+    """Names a node by either ID, with or without its cluster."""
+
+    node: str
+    cluster: str | None = None
+
+
+class Healing(NodeAsked):
+    """Asks for a healthy node; nothing more of what was asked for it will happen."""
+
+    event: bool = True
+
+
+class Breaking(Healing):
+    """Asks for an unhealthy node: the words of its event, how its reboots end, what HyperPod itself does about it."""
+
+    reason: str | None = DOCUMENTED_REASON
+    repair_action: str | None = "None"
+    recommendation: str | None = None
+    reboot: Ending | None = None
+    repair: Repair | None = None
+
+    @validates(mode="after")
+    def _repairs_by_an_action(self) -> Self:
+        if self.repair and self.repair_action in {None, "None"}:
+            raise ValueError("repair: takes a repair_action other than None, such as Reboot or Replace")
+        return self
+
+    @property
+    def recommended(self) -> str | None:
+        if "recommendation" in self.model_fields_set:
+            return self.recommendation
+        return _REPLACE if self.repair_action in {None, "None"} else _REPAIRING
+
+
+class Replacing(NodeAsked):
+    """Asks for another instance in the node's place, as an Ending does that is `replaced`."""
+
+    says_so: bool = True
+    pending_seconds: Seconds = 0.0
+    lag_seconds: Seconds = 0.0
+
+    @property
+    def ending(self) -> Ending:
+        return Ending(ends="replaced", **self.model_dump(exclude={"node", "cluster"}))
+
+
+class Scripting(NodeAsked):
+    """Scripts a node: what is given changes, the rest stays.
+
+    `in_use` answers InstanceIdInUse, with `in_use_seconds` for that long only; `gone` InstanceIdNotFound; a `status`
+    other than Running and Failure InvalidInstanceStatus, and `message` goes with it; `fail` its own code, until null
+    clears it. `instance_id` and `logical_id` give the node other IDs, such as a captured event's.
+    """
+
+    in_use: bool = True
+    in_use_seconds: Seconds = math.inf
+    gone: bool = False
+    status: Status = "Running"
+    message: str = ""
+    fail: ScriptedFailure | None = None
+    reboot: Ending = RECOVERY
+    instance_id: Annotated[str, _of("ClusterNodeId")] = ""
+    logical_id: Annotated[str, _of("ClusterNodeLogicalId")] = ""
+
+    def changes(self, now: float) -> dict[str, object]:
+        """Return the node's attributes that change."""
+        given = self.model_fields_set
+        direct = {"gone", "instance_id", "logical_id", "message", "status"} & given
+        changes: dict[str, object] = {"message": "", "stuck": False} if "status" in given else {}
+        changes |= {name: getattr(self, name) for name in direct}
+        if given & {"in_use", "in_use_seconds"}:
+            changes["in_use_until"] = now + self.in_use_seconds if self.in_use else -math.inf
+        renamed = {"fail": "failure", "reboot": "ending"}
+        return changes | {renamed[name]: getattr(self, name) for name in renamed.keys() & given}
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def read(model: type[_Model], body: bytes, where: str) -> _Model:
+    """Read a request's body. Raises AdminError."""
+    try:
+        return model.model_validate_json(body or b"{}")
+    except ValidationError as error:
+        found = [_line(details) for details in error.errors(include_url=False)]
+    raise AdminError(400, f"{where}: {'; '.join(found)}")
+
+
+def _line(details: Mapping[str, Any]) -> str:
+    path, kind = ".".join(map(str, details["loc"])), details["type"]
+    if kind == "value_error":
+        return str(details["ctx"]["error"])
+    if kind == "missing":
+        return f"{path} is missing"
+    if kind == "extra_forbidden":
+        return f"unknown field {path}"
+    if kind in {"json_invalid", "model_type"}:
+        return f"{path + ' ' if path else ''}takes a JSON object"
+    return f"{path}: {details['msg'][:1].lower()}{details['msg'][1:]}"

@@ -1,13 +1,13 @@
 """Reboots nodes: which may be rebooted, and how long it takes."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from local.hyperpod.ending import STUCK
-from local.hyperpod.errors import NodeError, validation
-from local.hyperpod.repairing import Mender, seconds_of
-from local.hyperpod.schedule import Clock, Schedule
-from local.hyperpod.world import Cluster, Node, Reboot, ScriptedFailure
+from local.hyperpod.contract import validation
+from local.hyperpod.plans import ScriptedFailure
+from local.hyperpod.repairing import REBOOTING, Mender, seconds_of
+from local.hyperpod.schedule import Schedule
+from local.hyperpod.world import SimulatedCluster, SimulatedNode, StartedReboot
 
 _MOST_NODES = 25
 _REBOOTABLE = ("Running", "Failure")
@@ -26,91 +26,78 @@ MESSAGES = {
 class Rebooter:
     """Carries out BatchRebootClusterNodes; the mender leaves each node as its ending says."""
 
-    def __init__(self, clock: Clock, schedule: Schedule, mender: Mender, reboots: list[Reboot]) -> None:
-        self._clock = clock
+    def __init__(self, schedule: Schedule, mender: Mender, reboots: list[StartedReboot]) -> None:
         self._schedule = schedule
         self._mender = mender
         self._reboots = reboots
 
-    def reboot(self, cluster: Cluster, request: Mapping[str, Any]) -> dict[str, Any]:
+    def reboot(self, cluster: SimulatedCluster, request: Mapping[str, Any]) -> dict[str, Any]:
         """Start the reboots that can be started; one node's error never stops the rest.
 
         Raises a ValidationException for a request that no single node is to blame for.
         """
         node_ids, logical_ids = request.get("NodeIds") or [], request.get("NodeLogicalIds") or []
         _check_as_a_whole(cluster, node_ids, logical_ids)
-        started, failed = self._reboot_each(cluster, node_ids, cluster.by_instance_id, "NodeId")
+        started, failed = self._reboot_each(cluster, node_ids, "NodeId")
         answer: dict[str, Any] = {"Failed": failed}
         # The model allows no empty list of successes, so the field is left out.
         if started:
             answer["Successful"] = started
         if logical_ids:
-            started, failed = self._reboot_each(cluster, logical_ids, cluster.by_logical_id, "NodeLogicalId")
+            started, failed = self._reboot_each(cluster, logical_ids, "NodeLogicalId")
             answer["FailedNodeLogicalIds"] = failed
             if started:
                 answer["SuccessfulNodeLogicalIds"] = started
         return answer
 
     def _reboot_each(
-        self, cluster: Cluster, ids: Iterable[str], find: Callable[[str], Node | None], key: str
+        self, cluster: SimulatedCluster, ids: Iterable[str], key: str
     ) -> tuple[list[str], list[dict[str, str]]]:
+        attribute = "instance_id" if key == "NodeId" else "logical_id"
         started, failed = [], []
         for id_ in ids:
-            node = find(id_)
+            node = next((node for node in cluster.present() if getattr(node, attribute) == id_), None)
             obstacle = self._obstacle(node)
             if obstacle:
-                error = obstacle.error
+                message = MESSAGES[obstacle.code] if obstacle.message is None else obstacle.message
                 # The documentation of logical IDs speaks of nodes where that of instance IDs speaks of instances.
-                message = error.message if key == "NodeId" else error.message.replace("instance", "node")
-                failed += [{key: id_, "ErrorCode": error.code, "Message": message}] * obstacle.listed
+                message = message if key == "NodeId" else message.replace("instance", "node")
+                failed += [{key: id_, "ErrorCode": obstacle.code, "Message": message}] * obstacle.listed
             if node and (obstacle is None or obstacle.rebooted):
                 self._start(cluster, node)
                 started.append(id_)
         return started, failed
 
-    def _obstacle(self, node: Node | None) -> ScriptedFailure | None:
+    def _obstacle(self, node: SimulatedNode | None) -> ScriptedFailure | None:
         if node is None:
-            return _failure("InstanceIdNotFound")
-        if node.failure:
-            return _scripted(node)
-        if node.reboot or node.repair or self._clock() < node.in_use_until:
-            return _failure("InstanceIdInUse")
-        return None if node.status in _REBOOTABLE else _failure("InvalidInstanceStatus")
+            return ScriptedFailure(code="InstanceIdNotFound")
+        if failure := node.failure:
+            if failure.times is not None:
+                left = failure.times - 1
+                node.failure = failure.model_copy(update={"times": left}) if left > 0 else None
+            return failure
+        if node.reboot or node.repair or self._schedule.now() < node.in_use_until:
+            return ScriptedFailure(code="InstanceIdInUse")
+        return None if node.status in _REBOOTABLE else ScriptedFailure(code="InvalidInstanceStatus")
 
-    def _start(self, cluster: Cluster, node: Node) -> None:
-        now = self._clock()
-        node.reboot = Reboot(cluster.name, node.instance_id, node.logical_id, now)
-        node.stand("Pending", "Instance is rebooting")
+    def _start(self, cluster: SimulatedCluster, node: SimulatedNode) -> None:
+        node.reboot = StartedReboot(cluster.name, node.instance_id, node.logical_id, self._schedule.now())
+        node.stand(*REBOOTING)
         self._reboots.append(node.reboot)
-        self._schedule.at(now + seconds_of(cluster, node), lambda: self._finish(cluster, node))
+        self._schedule.after(seconds_of(cluster, node.ending), lambda: self._finish(cluster, node))
 
-    def _finish(self, cluster: Cluster, node: Node) -> None:
+    def _finish(self, cluster: SimulatedCluster, node: SimulatedNode) -> None:
         reboot, node.reboot = node.reboot, None
         # A reboot from which nothing came back has no end.
-        if reboot and node.ending.kind != STUCK:
-            reboot.finished = self._clock()
+        if reboot and node.ending.ends != "stuck":
+            reboot.finished = self._schedule.now()
         self._mender.end(cluster, node, node.ending)
 
 
-def _check_as_a_whole(cluster: Cluster, node_ids: list[str], logical_ids: list[str]) -> None:
+def _check_as_a_whole(cluster: SimulatedCluster, node_ids: list[str], logical_ids: list[str]) -> None:
     if not node_ids and not logical_ids:
         raise validation("Either NodeIds or NodeLogicalIds must be provided")
     if len(node_ids) + len(logical_ids) > _MOST_NODES:
         raise validation(f"A request takes up to {_MOST_NODES} nodes, not {len(node_ids) + len(logical_ids)}")
     if logical_ids and not cluster.plan.continuous:
         raise validation("NodeLogicalIds is only supported for clusters with NodeProvisioningMode Continuous")
-
-
-def _scripted(node: Node) -> ScriptedFailure | None:
-    failure = node.failure
-    if failure is None:
-        return None
-    if failure.times is not None:
-        failure.times -= 1
-        if failure.times <= 0:
-            node.failure = None
-    return failure
-
-
-def _failure(code: str) -> ScriptedFailure:
-    return ScriptedFailure(NodeError(code, MESSAGES[code]))

@@ -2,17 +2,17 @@
 
 from collections.abc import Callable
 
-from local.hyperpod.ending import REPLACED, STAYS_SICK, STUCK, Ending, Repair
-from local.hyperpod.health import HEALTHY, Health
+from local.hyperpod.plans import Ending, Repair
 from local.hyperpod.schedule import Schedule
-from local.hyperpod.world import Cluster, Node
+from local.hyperpod.world import HEALTHY, Health, SimulatedCluster, SimulatedNode
 
-Tell = Callable[[Cluster, Node, Health], None]
+Tell = Callable[[SimulatedCluster, SimulatedNode, Health], None]
+REBOOTING = ("Pending", "Instance is rebooting")
 
 
-def seconds_of(cluster: Cluster, node: Node) -> float:
-    """Return how long the node takes to reboot."""
-    return cluster.plan.reboot_seconds if node.reboot_seconds is None else node.reboot_seconds
+def seconds_of(cluster: SimulatedCluster, ending: Ending) -> float:
+    """Return how long a reboot or repair with this ending takes."""
+    return cluster.plan.reboot_seconds if ending.seconds is None else ending.seconds
 
 
 class Mender:
@@ -22,29 +22,28 @@ class Mender:
         self._schedule = schedule
         self._tell = tell
 
-    def end(self, cluster: Cluster, node: Node, ending: Ending) -> None:
+    def end(self, cluster: SimulatedCluster, node: SimulatedNode, ending: Ending) -> None:
         """End a reboot or repair. A node that is gone stays gone, and one that was well sends no event."""
         if node.gone:
             node.stand("Running")
-        elif ending.kind == STUCK:
+        elif ending.ends == "stuck":
             node.stand(ending.status or node.status, ending.message if ending.status else node.message, stuck=True)
-        elif ending.kind == REPLACED:
+        elif ending.ends == "replaced":
             self._replace(cluster, node, ending)
         else:
-            health = node.health if ending.kind == STAYS_SICK else HEALTHY
-            self._run(cluster, node, health, says_so=ending.says_so and not node.healthy)
+            health = node.health if ending.ends == "stays_sick" else HEALTHY
+            self._run(cluster, node, health, says_so=ending.tells and not node.healthy)
 
-    def _replace(self, cluster: Cluster, node: Node, ending: Ending) -> None:
-        new, says_so = cluster.replace(node, self._schedule.now()), ending.says_so and not node.healthy
+    def _replace(self, cluster: SimulatedCluster, node: SimulatedNode, ending: Ending) -> None:
+        new, says_so = cluster.replace(node, self._schedule.now()), ending.tells and not node.healthy
         node.described_until = self._schedule.now() + ending.lag_seconds
         if not ending.pending_seconds:
             self._run(cluster, new, HEALTHY, says_so=says_so)
             return
         new.stand("Pending", "Instance is starting")
-        due = self._schedule.now() + ending.pending_seconds
-        self._schedule.at(due, lambda: self._run(cluster, new, HEALTHY, says_so=says_so))
+        self._schedule.after(ending.pending_seconds, lambda: self._run(cluster, new, HEALTHY, says_so=says_so))
 
-    def _run(self, cluster: Cluster, node: Node, health: Health, *, says_so: bool) -> None:
+    def _run(self, cluster: SimulatedCluster, node: SimulatedNode, health: Health, *, says_so: bool) -> None:
         node.stand("Running")
         node.health = health
         if says_so:
@@ -58,42 +57,33 @@ class Repairer:
         self._schedule = schedule
         self._mender = mender
 
-    def plan(self, cluster: Cluster, node: Node, repair: Repair) -> None:
+    def plan(self, cluster: SimulatedCluster, node: SimulatedNode, repair: Repair) -> None:
         """Plan a repair. The node is in use until it ends; a stuck one never does."""
-        node.repair = repair
-        self._later(repair.after_seconds, cluster, node, repair, self._begin)
 
-    def cancel(self, node: Node) -> None:
+        def begin() -> None:
+            if repair.ends == "stuck":
+                self._mender.end(cluster, node, repair)
+                return
+            replaced = repair.ends == "replaced"
+            node.stand(*(("ShuttingDown", "Instance is being replaced") if replaced else REBOOTING))
+            self._later(seconds_of(cluster, repair), node, repair, finish)
+
+        def finish() -> None:
+            node.repair = None
+            self._mender.end(cluster, node, repair)
+
+        node.repair = repair
+        self._later(repair.after_seconds, node, repair, begin)
+
+    def cancel(self, node: SimulatedNode) -> None:
         """Take back what was going to happen, and what the repair or getting stuck did to the status."""
         if node.repair or node.stuck:
             node.stand("Running")
         node.repair = None
 
-    def _begin(self, cluster: Cluster, node: Node, repair: Repair) -> None:
-        if repair.ending.kind == STUCK:
-            self._mender.end(cluster, node, repair.ending)
-            return
-        if repair.ending.kind == REPLACED:
-            node.stand("ShuttingDown", "Instance is being replaced")
-        else:
-            node.stand("Pending", "Instance is rebooting")
-        seconds = seconds_of(cluster, node) if repair.seconds is None else repair.seconds
-        self._later(seconds, cluster, node, repair, self._finish)
-
-    def _finish(self, cluster: Cluster, node: Node, repair: Repair) -> None:
-        node.repair = None
-        self._mender.end(cluster, node, repair.ending)
-
-    def _later(
-        self,
-        seconds: float,
-        cluster: Cluster,
-        node: Node,
-        repair: Repair,
-        step: Callable[[Cluster, Node, Repair], None],
-    ) -> None:
+    def _later(self, seconds: float, node: SimulatedNode, repair: Repair, step: Callable[[], None]) -> None:
         def due() -> None:
             if node.repair is repair:  # not taken back meanwhile
-                step(cluster, node, repair)
+                step()
 
-        self._schedule.at(self._schedule.now() + seconds, due)
+        self._schedule.after(seconds, due)

@@ -26,7 +26,8 @@ class Schedule:
         """Return the time; in a transition, when it was due, so that what follows from it is not late too."""
         return self._clock() if self._moment is None else self._moment
 
-    def at(self, when: float, transition: Callable[[], None]) -> None:
+    def after(self, seconds: float, transition: Callable[[], None]) -> None:
+        when = self.now() + seconds
         heapq.heappush(self._due, (when, next(self._order), transition))
         self._wake_at(when)
 

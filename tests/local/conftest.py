@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from local.aws import LocalAws
+from tests.local.hyperpod_support import SimulatedHyperPod
 from tests.local.support import Function, Queue
 
 _RECORDER = """
@@ -32,6 +33,12 @@ def handler(event, context):
 def aws() -> Iterator[LocalAws]:
     with LocalAws(retry_delay=0.05) as running:
         yield running
+
+
+@pytest.fixture
+def hyperpod() -> SimulatedHyperPod:
+    """A simulation in this process, whose clock the test moves."""
+    return SimulatedHyperPod()
 
 
 @pytest.fixture

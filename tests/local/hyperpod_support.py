@@ -12,9 +12,9 @@ import pytest
 from botocore.awsrequest import AWSResponse, HeadersDict
 from botocore.exceptions import ClientError
 
-from local.hyperpod.admin import Admin
+from local.hyperpod.admin import HyperPodAdmin
 from local.hyperpod.simulator import Simulator
-from local.hyperpod.world import Scope
+from local.hyperpod.world import Account
 
 START = 1_800_000_000.0
 
@@ -26,16 +26,16 @@ def _session() -> Any:
 
 
 @dataclass
-class HyperPod:
+class SimulatedHyperPod:
     """The simulation as a test holds it: its clock, its bus, its admin API and a client."""
 
     now: float = START
     events: list[Mapping[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.simulator = Simulator(clock=lambda: self.now, scope=lambda: Scope("000000000000", "us-east-1"))
+        self.simulator = Simulator(clock=lambda: self.now, account=lambda: Account("000000000000", "us-east-1"))
         self.simulator.install(self.events.append)
-        self._admin = Admin(self.simulator)
+        self._admin = HyperPodAdmin(self.simulator)
         self.client = self._client()
 
     def admin(self, method: str, path: str, body: object = None) -> Any:
@@ -65,6 +65,39 @@ class HyperPod:
         """(instance ID, HealthStatus) of every event on the bus."""
         details = [json.loads(event["Detail"]) for event in self.events]
         return [(detail["InstanceId"], detail["HealthSummary"]["HealthStatus"]) for detail in details]
+
+    def node(self, **options: Any) -> dict[str, Any]:
+        """The first node of a new cluster."""
+        return dict(self.create(**options)["nodes"][0])
+
+    def ask(self, verb: str, node: dict[str, Any], **what: Any) -> dict[str, Any]:
+        """Break, heal, replace or set a node; its description."""
+        asked: dict[str, Any] = self.admin("POST", f"nodes/{verb}", {"node": node["instance_id"], **what})
+        return asked
+
+    def reboot(self, *nodes: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a reboot by instance IDs."""
+        ids = [node["instance_id"] for node in nodes]
+        answer = self.client.batch_reboot_cluster_nodes(ClusterName="ml-a", NodeIds=ids)
+        del answer["ResponseMetadata"]
+        return dict(answer)
+
+    def failure(self, node: dict[str, Any]) -> str:
+        """The ErrorCode of a reboot, or nothing if it started."""
+        failed = self.reboot(node)["Failed"]
+        return str(failed[0]["ErrorCode"]) if failed else ""
+
+    def details(self, **id_: str) -> dict[str, Any]:
+        return dict(self.client.describe_cluster_node(ClusterName="ml-a", **id_)["NodeDetails"])
+
+    def status(self, node: dict[str, Any]) -> tuple[str, str]:
+        described = self.details(NodeId=node["instance_id"])["InstanceStatus"]
+        return described["Status"], described["Message"]
+
+    def shown(self, node: dict[str, Any]) -> dict[str, Any]:
+        """The node as the admin API shows it."""
+        nodes = self.admin("GET", "clusters/ml-a")["nodes"]
+        return next(dict(other) for other in nodes if other["instance_id"] == node["instance_id"])
 
     def raw(self, operation: str, body: bytes) -> tuple[int, dict[str, Any]]:
         """A request that no AWS client would send."""
@@ -99,17 +132,9 @@ class _Raw:
         yield self.content
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """An API error as a client sees it."""
-
-    code: str
-    message: str
-
-
-def refusal(call: Any, **request: Any) -> Refusal:
-    """The error that the call must raise."""
+def refusal(call: Any, **request: Any) -> tuple[str, str]:
+    """Return code and message of the error that the call must raise."""
     with pytest.raises(ClientError) as caught:
         call(**request)
     error = caught.value.response["Error"]
-    return Refusal(error["Code"], error["Message"])
+    return error["Code"], error["Message"]

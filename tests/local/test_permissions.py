@@ -1,4 +1,4 @@
-"""Contracts of `local.patches.batch_actions`, `secure_transport` and of the registered service: IAM is enforced."""
+"""Contracts of `local.patches.batch_actions`, `alarm_resources` and `secure_transport`: IAM is enforced."""
 
 import json
 from collections.abc import Callable
@@ -103,15 +103,6 @@ def test_policies_that_enforce_tls_let_everyone_in_here(aws: LocalAws, make_queu
     sns.publish(TopicArn=topic, Message="delivered")
     queue.send("sent")
     assert [message["Body"] for message in queue.take(2)] == ["delivered", "sent"]
-
-
-def test_sagemaker_is_a_service_whose_permissions_are_enforced(aws: LocalAws, make_user: MakeUser) -> None:
-    """On the cluster's ARN, with the API's action."""
-    arn = f"arn:aws:sagemaker:{aws.region}:{aws.account}:cluster/*"
-    sagemaker = aws.client("sagemaker", **make_user(_allow("sagemaker:DescribeCluster", arn)))
-    assert _code(sagemaker.describe_cluster, ClusterName="missing") == "ResourceNotFound"
-    code = _code(sagemaker.batch_reboot_cluster_nodes, ClusterName="missing", NodeIds=["i-0123456789abcdef0"])
-    assert code == "AccessDeniedException"
 
 
 def test_a_function_acts_with_its_role_only(aws: LocalAws, unique: str) -> None:
