@@ -8,29 +8,38 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from local.cli import commands, ends
+from local.cli import commands
 from local.cli.client import AdminClient, CommandError
-from local.cli.up import up
 
 _Command = Callable[[AdminClient, argparse.Namespace], Iterable[str]]
 
 
 def main(arguments: Sequence[str] | None = None, env: Mapping[str, str] = os.environ) -> int:
-    """Run one command; the exit status is 0, 1 for an error, 2 (from argparse) for wrong usage."""
+    """Run one command; the exit status is 0, 1 for an error, 2 (from argparse) for wrong usage, 130 for Ctrl-C."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(given, env)
+    except CommandError as error:
+        print(f"local: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The reader went away, such as `head`; what Python would still write on exit goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(given: list[str], env: Mapping[str, str]) -> int:
     if given[:1] == ["demo"]:
         # It has options of its own, and brings in what no other command needs.
         return importlib.import_module("local.demo").main(given[1:]) or 0
     parsed = _parser().parse_args(given)
-    try:
-        if parsed.command == "up":
-            up(dict(parsed.context), partial(print, flush=True))
-        else:
-            for line in parsed.run(AdminClient.from_env(env), parsed):
-                print(line)
-    except CommandError as error:
-        print(f"local: {error}", file=sys.stderr)
-        return 1
+    if parsed.command == "up":
+        importlib.import_module("local.cli.up").up(dict(parsed.context), partial(print, flush=True))
+        return 0
+    for line in parsed.run(AdminClient.from_env(env), parsed):
+        print(line, flush=True)
     return 0
 
 
@@ -59,9 +68,7 @@ def _add_node_commands(subs: "argparse._SubParsersAction[argparse.ArgumentParser
         parser.add_argument("--cluster", help="where the ID alone does not tell")
     broken.add_argument("--reason", help="HealthStatusReason of the event")
     broken.add_argument("--repair-action", help="RepairAction of the event, such as None, Reboot, Replace")
-    end = broken.add_mutually_exclusive_group()
-    end.add_argument("--ends", choices=tuple(ends.ENDS), metavar="END", help=ends.HELP)
-    end.add_argument("--stays-sick", action="store_true", help="the same as --ends stays-sick")
+    broken.add_argument("--ends", choices=tuple(commands.ENDS), metavar="END", help=commands.ENDS_HELP)
     broken.add_argument("--reboot-seconds", type=float, metavar="S", help="how long a reboot of it takes")
     broken.add_argument(
         "--repairs-itself",

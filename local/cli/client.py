@@ -31,7 +31,7 @@ class AdminClient:
     def from_env(cls, env: Mapping[str, str]) -> "AdminClient":
         """Return a client of the local AWS at AWS_ENDPOINT_URL. Raises CommandError if that is not set."""
         if not env.get(_VARIABLE):
-            raise CommandError(f"{_VARIABLE} is not set: run `make local` and copy its export lines into this shell")
+            raise CommandError(f"{_VARIABLE} is not set: run `make local`, and here the `source` line that it prints")
         return cls(env[_VARIABLE])
 
     def call(self, method: str, path: str, body: object = None) -> Any:
@@ -52,7 +52,7 @@ class AdminClient:
         try:
             value = json.loads(text)
         except ValueError:
-            raise CommandError(f"what answers at {self._endpoint} is not our local AWS") from None
+            raise CommandError(f"what answers at {self._endpoint} is not a local AWS of this project") from None
         if status != http.HTTPStatus.OK:
             raise CommandError(value["error"] if isinstance(value, dict) and "error" in value else f"{status}: {value}")
         return value

@@ -2,13 +2,26 @@
 
 import json
 from argparse import Namespace
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from local.cli import text
 from local.cli.client import AdminClient, CommandError
-from local.cli.ends import asked_for
+
+# How a node ends after `break`: in the command's words, for people, and as a field of nodes/break.
+ENDS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "recovers": ("is healthy again, with an event", {}),
+    "silent": ("is healthy again, without an event", {"says_so": False}),
+    "slow": ("is healthy again, after 60 seconds", {"seconds": 60.0}),
+    "stays-sick": ("runs, but is not healthy", {"ends": "stays_sick"}),
+    "sick-again": ("is not healthy, and a second event says so", {"ends": "stays_sick", "says_so": True}),
+    "replaced": ("is gone; a new instance has its logical ID", {"ends": "replaced"}),
+    "stuck": ("never comes back", {"ends": "stuck"}),
+}
+ENDS_HELP = "what becomes of it once it was rebooted: " + "; ".join(
+    f"{name}: {text}" for name, (text, _) in ENDS.items()
+)
 
 
 def break_node(client: AdminClient, arguments: Namespace) -> Iterable[str]:
@@ -18,11 +31,24 @@ def break_node(client: AdminClient, arguments: Namespace) -> Iterable[str]:
         "cluster": arguments.cluster,
         "reason": arguments.reason,
         "repair_action": arguments.repair_action,
-        "stays_sick": arguments.stays_sick or None,
     }
-    asked |= asked_for(arguments)
+    asked |= _ending(arguments)
     given = {name: value for name, value in asked.items() if value is not None}
     return [text.node(client.call("POST", "hyperpod/nodes/break", given))]
+
+
+def _ending(arguments: Namespace) -> dict[str, Any]:
+    """Return the fields of nodes/break that say how the node ends. Raises CommandError."""
+    how = dict(ENDS[arguments.ends or "recovers"][1])
+    if arguments.reboot_seconds is not None:
+        how["seconds"] = arguments.reboot_seconds
+    if arguments.repairs_itself is None:
+        return {"reboot": how} if how or arguments.ends else {}
+    if how.get("ends") == "stays_sick":
+        raise CommandError("--repairs-itself: HyperPod leaves no node sick, it takes another --ends")
+    action = "Replace" if arguments.ends == "replaced" else "Reboot"
+    repair = {"after_seconds": arguments.repairs_itself, **how}
+    return {"repair_action": arguments.repair_action or action, "repair": repair}
 
 
 def heal_node(client: AdminClient, arguments: Namespace) -> Iterable[str]:
@@ -67,7 +93,7 @@ def show_mail(client: AdminClient, _arguments: Namespace) -> Iterator[str]:
     """Show what e-mail subscribers would have got."""
     messages = client.call("GET", "mail")
     if not messages:
-        yield "no mail yet: `up -c remediation.notification_emails=you@example.com` subscribes somebody"
+        yield "no mail yet: a failure is mailed, and a node that does not come back"
     for number, message in enumerate(messages):
         if number:
             yield "-" * 60

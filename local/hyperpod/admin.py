@@ -84,7 +84,8 @@ class HyperPodAdmin:
         cluster, node = self._find(asked)
         if asked.repair:
             _check_repair(cluster, node)
-        health = Health("Unhealthy", asked.reason, asked.repair_action, asked.recommended)
+        recommended = asked.recommended(cluster.plan.node_recovery)
+        health = Health("Unhealthy", asked.reason, asked.repair_action, recommended)
         node.ending = asked.reboot or node.ending
         return self._change_health(cluster, node, health, event=asked.event, repair=asked.repair)
 

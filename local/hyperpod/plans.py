@@ -16,7 +16,7 @@ from local.hyperpod.contract import shape, violations
 DOCUMENTED_REASON = (
     "HyperPod Health Monitoring Agent (HMA) has detected fault type NvidiaErrorTerminate on this node and is unhealthy."
 )
-_REPLACE = "Please Replace the Faulty Node."
+_RECOMMENDATION = "Please {action} the Faulty Node."
 _REPAIRING = "HyperPod is working on repairing the unhealthy node. Please wait."
 _USED_BY: Mapping[str, set[str]] = {
     "recovers": {"says_so"},
@@ -188,11 +188,16 @@ class Breaking(Healing):
             raise ValueError("repair: takes a repair_action other than None, such as Reboot or Replace")
         return self
 
-    @property
-    def recommended(self) -> str | None:
+    def recommended(self, node_recovery: str) -> str | None:
+        """Return the event's Recommendation: HyperPod works on what it repairs itself, and advises on the rest."""
         if "recommendation" in self.model_fields_set:
             return self.recommendation
-        return _REPLACE if self.repair_action in {None, "None"} else _REPAIRING
+        action = self.repair_action if self.repair_action not in {None, "None"} else None
+        return (
+            _REPAIRING
+            if action and node_recovery == "Automatic"
+            else _RECOMMENDATION.format(action=action or "Replace")
+        )
 
 
 class Replacing(NodeAsked):

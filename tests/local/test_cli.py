@@ -1,8 +1,8 @@
 """`python -m local`: the commands against a running local AWS, and how they fail."""
 
 import json
+import os
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -15,13 +15,13 @@ import pytest
 
 from local.__main__ import main
 from local.aws import PROJECT, LocalAws, LocalAwsError
-from local.cli.client import CommandError
-from local.cli.commands import read_event
-from local.cli.up import SAMPLE_CLUSTER, up
+from local.cli.client import AdminClient, CommandError
+from local.cli.up import SAMPLE_CLUSTER, SETTINGS, up
 from local.deploy import DeployFailed
 from tests.local.support import Queue, wait_for
 
-SAMPLES = PROJECT / "tests" / "samples"
+_SAMPLE = PROJECT / "tests" / "samples" / "node-health.documented.json"
+_NOWHERE = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
 Run = Callable[..., list[str]]
 
 
@@ -39,10 +39,23 @@ def run(aws: LocalAws, capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 @pytest.fixture
+def fails(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a command that must fail with status 1, and gives its one line."""
+
+    def line(*arguments: str, env: Mapping[str, str] = _NOWHERE) -> str:
+        status = main(arguments, env)
+        out, err = capsys.readouterr()
+        assert (status, out, err.count("\n"), err[:7]) == (1, "", 1, "local: ")
+        return err[7:-1]
+
+    return line
+
+
+@pytest.fixture
 def cluster(run: Run, aws: LocalAws, unique: str) -> Iterator[dict[str, Any]]:
     run("cluster", "create", unique, "--nodes", "2", "--reboot-seconds", "0.05")
     yield aws.admin("GET", f"/_local/hyperpod/clusters/{unique}")
-    run("cluster", "delete", unique)
+    assert run("cluster", "delete", unique) == [f"deleted {unique}"]
 
 
 @pytest.fixture
@@ -61,122 +74,79 @@ def bus_queue(aws: LocalAws, unique: str, make_queue: Callable[..., Queue]) -> I
     events.delete_rule(Name=unique)
 
 
-def _row(run: Run, node: str) -> list[str]:
-    """The node's cells in the table of clusters."""
-    line = next(line.strip() for line in run("clusters") if line.strip().startswith(node))
-    return re.split(r"\s{2,}", line)
-
-
-def test_break_puts_an_event_on_the_bus_that_a_rule_delivers(
-    run: Run, cluster: dict[str, Any], bus_queue: Callable[..., Queue]
-) -> None:
-    queue = bus_queue(source=["aws.sagemaker"], detail={"ClusterName": [cluster["name"]]})
-    node = cluster["nodes"][0]
-    lines = run("break", node["logical_id"], "--reason", "NVLink errors", "--repair-action", "Replace")
-    assert lines == [f"{cluster['name']}/{node['instance_id']}: UNHEALTHY, Running"]
-    (message,) = queue.take()
-    detail = json.loads(message["Body"])["detail"]
-    assert detail["InstanceId"] == node["instance_id"]
-    assert detail["HealthSummary"]["HealthStatusReason"] == "NVLink errors"
-    assert detail["HealthSummary"]["RepairAction"] == "Replace"
-
-
-def test_heal_is_told_too(run: Run, cluster: dict[str, Any], bus_queue: Callable[..., Queue]) -> None:
-    queue = bus_queue(detail={"ClusterName": [cluster["name"]], "HealthSummary": {"HealthStatus": ["Healthy"]}})
-    node = cluster["nodes"][1]["instance_id"]
-    run("break", node, "--cluster", cluster["name"], "--stays-sick")
-    assert run("heal", node) == [f"{cluster['name']}/{node}: healthy, Running"]
-    assert len(queue.take()) == 1
-
-
-def test_clusters_is_a_table_of_nodes_and_their_health(run: Run, cluster: dict[str, Any]) -> None:
-    sick, well = cluster["nodes"]
-    run("break", sick["instance_id"])
+def _rows(run: Run, cluster: dict[str, Any]) -> dict[str, list[str]]:
+    """The cells of the cluster's nodes in the table of clusters."""
     lines = run("clusters")
     start = next(number for number, line in enumerate(lines) if line.startswith(f"{cluster['name']} (eks"))
     assert lines[start].endswith(cluster["arn"])
-    assert lines[start + 1].split() == ["NODE", "LOGICAL", "ID", "GROUP", "STATUS", "HEALTH"]
-    rows = [line.split() for line in lines[start + 2 : start + 4]]
-    assert rows == [
-        [sick["instance_id"], sick["logical_id"], "workers", "Running", "UNHEALTHY"],
-        [well["instance_id"], well["logical_id"], "workers", "Running", "healthy"],
-    ]
+    assert lines[start + 1].split()[:6] == ["NODE", "LOGICAL", "ID", "GROUP", "STATUS", "HEALTH"]
+    cells = [re.split(r"\s{2,}", line.strip()) for line in lines[start + 2 :] if line.startswith("  i-")]
+    return {row[0]: row[1:] for row in cells}
+
+
+def test_a_node_breaks_and_heals_with_events_and_is_shown_so(
+    run: Run, cluster: dict[str, Any], bus_queue: Callable[..., Queue]
+) -> None:
+    queue = bus_queue(source=["aws.sagemaker"], detail={"ClusterName": [cluster["name"]]})
+    sick, well = cluster["nodes"]
+    name = f"{cluster['name']}/{sick['instance_id']}"
+    lines = run("break", sick["logical_id"], "--reason", "NVLink errors", "--repair-action", "Replace")
+    assert lines == [f"{name}: UNHEALTHY, Running"]
+    rows = _rows(run, cluster)
+    assert rows[sick["instance_id"]] == [sick["logical_id"], "workers", "Running", "UNHEALTHY"]
+    assert rows[well["instance_id"]] == [well["logical_id"], "workers", "Running", "healthy"]
+    assert run("heal", sick["instance_id"], "--cluster", cluster["name"]) == [f"{name}: healthy, Running"]
+    broken, healed = (json.loads(message["Body"])["detail"]["HealthSummary"] for message in queue.take(2))
+    assert (broken["HealthStatusReason"], broken["RepairAction"]) == ("NVLink errors", "Replace")
+    assert healed["HealthStatus"] == "Healthy"
 
 
 @pytest.mark.parametrize(
-    ("options", "row"),
+    ("options", "asked"),
     [
-        (["--ends", "recovers"], ["Running", "healthy"]),
-        (["--ends", "silent"], ["Running", "healthy"]),
-        (["--ends", "stays-sick"], ["Running", "UNHEALTHY"]),
-        (["--ends", "sick-again"], ["Running", "UNHEALTHY"]),
-        (["--ends", "slow"], ["rebooting", "UNHEALTHY"]),
-        (["--reboot-seconds", "60"], ["rebooting", "UNHEALTHY"]),
-        (["--ends", "stuck"], ["stuck (Pending)", "UNHEALTHY", "The instance did not come back after the reboot"]),
+        ("", {}),
+        ("--ends recovers", {"reboot": {}}),
+        ("--ends silent", {"reboot": {"says_so": False}}),
+        ("--ends slow", {"reboot": {"seconds": 60.0}}),
+        ("--ends stays-sick", {"reboot": {"ends": "stays_sick"}}),
+        ("--ends sick-again", {"reboot": {"ends": "stays_sick", "says_so": True}}),
+        ("--ends stuck --reboot-seconds 3", {"reboot": {"ends": "stuck", "seconds": 3.0}}),
+        ("--repairs-itself 9", {"repair_action": "Reboot", "repair": {"after_seconds": 9.0}}),
+        (
+            "--repairs-itself 9 --ends replaced",
+            {"repair_action": "Replace", "repair": {"after_seconds": 9.0, "ends": "replaced"}},
+        ),
     ],
 )
-def test_a_broken_node_ends_as_it_was_told_to(
-    run: Run, aws: LocalAws, cluster: dict[str, Any], options: list[str], row: list[str]
+def test_how_a_node_ends_is_asked_in_the_commands_words(
+    monkeypatch: pytest.MonkeyPatch, options: str, asked: dict[str, Any]
 ) -> None:
-    """Once it was rebooted."""
-    node = cluster["nodes"][0]["instance_id"]
-    run("break", node, *options)
-    aws.client("sagemaker").batch_reboot_cluster_nodes(ClusterName=cluster["name"], NodeIds=[node])
-    wait_for(str(row), lambda: _row(run, node)[3:] == row)
+    sent: list[object] = []
+    answer = {"cluster": "ml", "instance_id": "i-1", "healthy": False, "gone": True}
+
+    def call(_client: AdminClient, *request: object) -> Any:
+        sent.append(request)
+        return answer
+
+    monkeypatch.setattr(AdminClient, "call", call)
+    assert main(["break", "i-1", *options.split()], _NOWHERE) == 0
+    assert sent == [("POST", "hyperpod/nodes/break", {"node": "i-1", **asked})]
 
 
-def test_a_replaced_node_is_shown_as_gone_beside_its_successor(
+def test_nodes_that_did_not_come_back_are_shown_with_the_reason(
     run: Run, aws: LocalAws, cluster: dict[str, Any]
 ) -> None:
-    node = cluster["nodes"][0]
-    run("break", node["instance_id"], "--ends", "replaced")
-    aws.client("sagemaker").batch_reboot_cluster_nodes(ClusterName=cluster["name"], NodeIds=[node["instance_id"]])
-    wait_for("the replacement", lambda: _row(run, node["instance_id"])[3] == "gone")
-    note = _row(run, node["instance_id"])[-1]
-    assert note.startswith("replaced by i-")
-    assert _row(run, note.removeprefix("replaced by "))[1:] == [node["logical_id"], "workers", "Running", "healthy"]
-
-
-@pytest.mark.parametrize(("end", "action"), [("stuck", "Reboot"), ("replaced", "Replace")])
-def test_hyperpod_repairs_a_node_by_itself_when_asked_to(
-    *, run: Run, aws: LocalAws, unique: str, bus_queue: Callable[..., Queue], end: str, action: str
-) -> None:
-    """Its event says how, unless the command does; it is in use meanwhile."""
-    queue = bus_queue(detail={"ClusterName": [unique]})
-    run("cluster", "create", unique, "--nodes", "1", "--node-recovery", "Automatic")
-    node = aws.admin("GET", f"/_local/hyperpod/clusters/{unique}")["nodes"][0]["instance_id"]
-    assert run("break", node, "--ends", end, "--repairs-itself", "600") == [
-        f"{unique}/{node}: UNHEALTHY, repairing (Running)"
-    ]
-    assert json.loads(queue.take()[0]["Body"])["detail"]["HealthSummary"]["RepairAction"] == action
-    run("cluster", "delete", unique)
-
-
-def test_a_repair_where_hyperpod_repairs_nothing_is_one_line(
-    aws: LocalAws, cluster: dict[str, Any], capsys: pytest.CaptureFixture[str]
-) -> None:
-    node = cluster["nodes"][0]["instance_id"]
-    capsys.readouterr()
-    assert main(["break", node, "--repairs-itself", "1"], aws.exports) == 1
-    assert capsys.readouterr().err == (
-        f"local: repair: HyperPod repairs nothing in '{cluster['name']}': its node_recovery is None\n"
-    )
-
-
-@pytest.mark.parametrize("end", [["--ends", "stays-sick"], ["--ends", "sick-again"], ["--stays-sick"]])
-def test_a_repair_that_leaves_a_node_sick_is_one_line(end: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    exports = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
-    assert main(["break", "i-1", "--repairs-itself", "1", *end], exports) == 1
-    assert capsys.readouterr().err == (
-        "local: --repairs-itself: HyperPod leaves no node sick, it takes another --ends\n"
-    )
-
-
-def test_help_says_what_each_end_means(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["break", "--help"], {})
-    told = " ".join(capsys.readouterr().out.split())
-    assert "replaced: is gone; a new instance has its logical ID; stuck: never comes back" in told
+    nodes = dict(zip(("replaced", "stuck"), cluster["nodes"], strict=True))
+    for end, node in nodes.items():
+        run("break", node["instance_id"], "--ends", end)
+    ids = [node["instance_id"] for node in nodes.values()]
+    aws.client("sagemaker").batch_reboot_cluster_nodes(ClusterName=cluster["name"], NodeIds=ids)
+    wait_for("the replacement", lambda: len(_rows(run, cluster)) == 3)
+    rows = _rows(run, cluster)
+    stuck = ["stuck (Pending)", "UNHEALTHY", "The instance did not come back after the reboot"]
+    assert rows[ids[1]][2:] == stuck
+    assert (rows[ids[0]][2], rows[ids[0]][4][:14]) == ("gone", "replaced by i-")
+    assert rows[rows[ids[0]][4].removeprefix("replaced by ")][2:] == ["Running", "healthy"]
 
 
 def test_a_slurm_cluster_has_a_controller_and_need_not_be_continuous(run: Run, unique: str) -> None:
@@ -186,20 +156,20 @@ def test_a_slurm_cluster_has_a_controller_and_need_not_be_continuous(run: Run, u
     assert ["-", "controller", "(Controller)", "Running", "healthy"] in [line.split()[1:] for line in lines]
 
 
-def test_calls_shows_what_was_asked_and_answered(run: Run, aws: LocalAws, cluster: dict[str, Any]) -> None:
-    node, name = cluster["nodes"][0]["instance_id"], cluster["name"]
-    aws.admin("POST", "/_local/hyperpod/nodes/set", {"node": node, "in_use": True})
-    client = aws.client("sagemaker")
-    client.batch_reboot_cluster_nodes(ClusterName=name, NodeIds=[node, cluster["nodes"][1]["instance_id"]])
+def test_calls_shows_each_reboot_call_and_its_answer(run: Run, aws: LocalAws, cluster: dict[str, Any]) -> None:
+    busy, free = (node["instance_id"] for node in cluster["nodes"])
+    aws.admin("POST", "/_local/hyperpod/nodes/set", {"node": busy, "in_use": True})
+    client, name = aws.client("sagemaker"), cluster["name"]
+    client.batch_reboot_cluster_nodes(ClusterName=name, NodeIds=[busy, free])
     with pytest.raises(client.exceptions.ClientError):
         client.batch_reboot_cluster_nodes(ClusterName=name, NodeIds=["i-bad"])
-    lines = run("calls")
-    start = next(number for number, line in enumerate(lines) if f"BatchRebootClusterNodes {name} {node}" in line)
-    assert lines[start + 1].strip() == f"{cluster['nodes'][1]['instance_id']}: reboot started"
-    assert lines[start + 2].strip().startswith(f"{node}: InstanceIdInUse: Another operation")
+    lines = [line.strip() for line in run("calls")]
+    start = next(number for number, line in enumerate(lines) if f"BatchRebootClusterNodes {name} {busy}" in line)
+    assert lines[start + 1] == f"{free}: reboot started"
+    assert lines[start + 2].startswith(f"{busy}: InstanceIdInUse: Another operation")
     assert lines[start + 3].endswith(f"BatchRebootClusterNodes {name} i-bad")
-    assert lines[start + 4].strip().startswith("ValidationException: 1 validation error detected")
-    assert "BatchRebootClusterNodes" in lines[-1]
+    assert lines[start + 4].startswith("ValidationException: 1 validation error detected")
+    assert lines[-1].startswith("calls: BatchRebootClusterNodes ")
 
 
 def test_mail_shows_what_a_subscriber_got(run: Run, aws: LocalAws, unique: str) -> None:
@@ -213,78 +183,58 @@ def test_mail_shows_what_a_subscriber_got(run: Run, aws: LocalAws, unique: str) 
 
 
 def test_event_plays_a_captured_one_as_if_it_happened_now(run: Run, bus_queue: Callable[..., Queue]) -> None:
-    file = SAMPLES / "node-health.documented.json"
-    captured = json.loads(file.read_text())
+    captured = json.loads(_SAMPLE.read_text())
     queue = bus_queue(source=["aws.sagemaker"], resources=captured["resources"])
-    assert run("event", str(file)) == ["aws.sagemaker / SageMaker HyperPod Cluster Node Health Event: on the bus"]
+    assert run("event", str(_SAMPLE)) == ["aws.sagemaker / SageMaker HyperPod Cluster Node Health Event: on the bus"]
     event = json.loads(queue.take()[0]["Body"])
     assert event["detail"] == captured["detail"]
     assert event["time"] > captured["time"]
 
 
-def test_a_node_that_does_not_exist_is_one_line_and_status_1(aws: LocalAws, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["break", "i-nobody"], aws.exports) == 1
-    assert capsys.readouterr() == ("", "local: no node 'i-nobody'\n")
-
-
-def test_without_an_endpoint_a_command_says_how_to_get_one(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["clusters"], {}) == 1
-    assert capsys.readouterr().err == (
-        "local: AWS_ENDPOINT_URL is not set: run `make local` and copy its export lines into this shell\n"
-    )
-
-
-@pytest.mark.parametrize("endpoint", ["127.0.0.1:4566", "http://", "http://127.0.0.1:port", "https://example.com"])
-def test_an_endpoint_that_is_none_of_ours_is_refused_by_name(endpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing is sent anywhere: least of all to AWS itself."""
-    assert main(["clusters"], {"AWS_ENDPOINT_URL": endpoint}) == 1
-    error = capsys.readouterr().err
-    assert repr(endpoint) in error
-    assert error.count("\n") == 1
-
-
-def test_nobody_at_the_endpoint_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound but not listening: refused for as long as it is open
-        endpoint = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        assert main(["calls"], {"AWS_ENDPOINT_URL": endpoint}) == 1
-    error = capsys.readouterr().err
-    assert error.startswith(f"local: no local AWS answers at {endpoint}")
-    assert error.count("\n") == 1
-
-
-def test_a_stranger_at_the_endpoint_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
-        thread = threading.Thread(target=server.handle_request)
-        thread.start()
-        endpoint = f"http://127.0.0.1:{server.server_port}"
-        assert main(["calls"], {"AWS_ENDPOINT_URL": endpoint}) == 1
-        thread.join()
-    assert f"local: what answers at {endpoint} is not our local AWS\n" in capsys.readouterr().err
+def test_what_the_local_aws_refuses_is_one_line(aws: LocalAws, fails: Callable[..., str]) -> None:
+    assert fails("break", "i-nobody", env=aws.exports) == "no node 'i-nobody'"
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("env", "line"),
     [
-        [],
-        ["mend"],
-        ["break"],
-        ["cluster"],
-        ["cluster", "create", "x"],
-        ["up", "-c", "mode"],
-        ["break", "i-1", "--ends", "x"],
+        ({}, "AWS_ENDPOINT_URL is not set: run `make local`, and here the `source` line that it prints"),
+        (_NOWHERE, "no local AWS answers at http://127.0.0.1:1: "),
+        *(
+            ({"AWS_ENDPOINT_URL": url}, f"AWS_ENDPOINT_URL: {url!r} is not an address such as")
+            for url in ("127.0.0.1:4566", "http://", "http://127.0.0.1:port", "https://example.com")
+        ),
     ],
 )
-def test_wrong_usage_is_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments, {})
-    assert ended.value.code == 2
-    assert "usage: python -m local" in capsys.readouterr().err
+def test_an_endpoint_that_is_none_of_ours_is_one_line(
+    env: dict[str, str], line: str, fails: Callable[..., str]
+) -> None:
+    """Nothing is sent anywhere: least of all to AWS itself."""
+    assert fails("calls", env=env).startswith(line)
 
 
-def test_it_runs_as_a_module() -> None:
-    ran = subprocess.run([sys.executable, "-m", "local", "--help"], cwd=PROJECT, capture_output=True, check=True)
-    assert b"heal" in ran.stdout
+class _Stranger(BaseHTTPRequestHandler):
+    """Refuses everything in HTML."""
+
+    def log_request(self, *_: object) -> None: ...
+
+    log_error = log_message = log_request
+
+
+def test_a_stranger_at_the_endpoint_is_one_line(fails: Callable[..., str]) -> None:
+    with HTTPServer(("127.0.0.1", 0), _Stranger) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        endpoint = f"http://127.0.0.1:{server.server_port}"
+        line = fails("calls", env={"AWS_ENDPOINT_URL": endpoint})
+        thread.join()
+    assert line == f"what answers at {endpoint} is not a local AWS of this project"
+
+
+@pytest.mark.parametrize("end", ["stays-sick", "sick-again"])
+def test_a_repair_that_leaves_a_node_sick_is_one_line(end: str, fails: Callable[..., str]) -> None:
+    line = fails("break", "i-1", "--repairs-itself", "1", "--ends", end)
+    assert line == "--repairs-itself: HyperPod leaves no node sick, it takes another --ends"
 
 
 @pytest.mark.parametrize(
@@ -296,16 +246,53 @@ def test_it_runs_as_a_module() -> None:
         ('{"source": "s", "detail": {}}', "it takes source, detail-type and detail"),
     ],
 )
-def test_a_file_without_an_event_is_refused_by_name(tmp_path: Path, content: str | None, text: str) -> None:
+def test_a_file_without_an_event_is_one_line_that_names_it(
+    tmp_path: Path, content: str | None, text: str, fails: Callable[..., str]
+) -> None:
     file = tmp_path / "event.json"
     if content is not None:
         file.write_text(content)
-    with pytest.raises(CommandError, match=text) as caught:
-        read_event(file)
-    assert str(file) in str(caught.value)
+    line = fails("event", str(file))
+    assert line.startswith(str(file))
+    assert text in line
 
 
-class FakeAws:
+@pytest.mark.parametrize("arguments", ["", "mend", "break", "cluster create x", "up -c mode", "break i-1 --ends x"])
+def test_wrong_usage_is_status_2(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments.split(), {})
+    assert ended.value.code == 2
+    assert "usage: python -m local" in capsys.readouterr().err
+
+
+def test_help_says_what_each_end_means() -> None:
+    command = [sys.executable, "-m", "local", "break", "--help"]
+    told = " ".join(subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.split())
+    assert "replaced: is gone; a new instance has its logical ID; stuck: never comes back" in told
+
+
+def test_ctrl_c_ends_a_command_without_a_word(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(AdminClient, "call", interrupted)
+    assert main(["calls"], _NOWHERE) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_reader_that_goes_away_ends_a_command_without_a_word(aws: LocalAws) -> None:
+    """Such as `head`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "local", "calls"]
+    ended = subprocess.run(command, cwd=PROJECT, env=aws.env, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (1, b"")
+
+
+class StandInAws:
     """What `up` starts, and whether it still runs."""
 
     exports: Mapping[str, str] = {"AWS_ENDPOINT_URL": "http://127.0.0.1:4566", "PATH_WITH": "a blank"}
@@ -316,7 +303,13 @@ class FakeAws:
 
     def admin(self, method: str, path: str, body: object = None) -> Any:
         self.asked.append((method, path, body))
-        return {"nodes": [{"instance_id": f"i-{n}", "logical_id": f"node-{n}"} for n in range(2)]}
+        return {"nodes": [{"instance_id": f"i-{n}"} for n in range(3)]}
+
+    def client(self, _service: str) -> Any:
+        return self
+
+    def get_function_configuration(self, **_: str) -> Any:
+        return {"LoggingConfig": {"LogGroup": "/the/log"}}
 
     def __enter__(self) -> Self:
         self.running = True
@@ -326,44 +319,43 @@ class FakeAws:
         self.running = False
 
 
-class FakeDeploy:
-    """Remembers what it was to deploy."""
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error = error
-        self.context: Mapping[str, str] | None = None
-
-    def __call__(self, _aws: object, *, context: Mapping[str, str]) -> Mapping[str, str]:
-        self.context = context
-        if self.error:
-            raise self.error
-        return {"IntakeQueueUrl": "http://queue", "RedriveCommand": "aws sqs 'it'"}
+def _deploys(_aws: object, *, context: Mapping[str, str]) -> Mapping[str, str]:
+    assert context == {**SETTINGS, "remediation.mode": "observe"}
+    return {"FunctionName": "f", "IntakeQueueArn": "arn:intake", "DeadLetterQueueArn": "arn:dead"}
 
 
-def interrupted() -> None:
-    raise KeyboardInterrupt
+_CONTEXT = {"remediation.mode": "observe"}
 
 
-def test_up_deploys_says_how_to_use_it_and_ends_with_ctrl_c() -> None:
-    aws, deploy, said = FakeAws(), FakeDeploy(), list[str]()
-    up({"remediation.mode": "observe"}, said.append, start=lambda: aws, deploy_to=deploy, stay=interrupted)
-    assert not aws.running
-    assert deploy.context == {"remediation.mode": "observe"}
+def test_up_turns_another_shell_to_the_local_aws_until_ctrl_c(tmp_path: Path) -> None:
+    """By the names that README's commands use, for every AWS CLI, without the user's own AWS settings."""
+    aws, said, shell_file, seen = StandInAws(), list[str](), tmp_path / "build" / "local.sh", list[str]()
+    (tmp_path / "aws").write_text('#!/bin/sh\necho "aws $*"\n')
+    (tmp_path / "aws").chmod(0o755)
+
+    def stay() -> None:
+        names = "$AWS_ENDPOINT_URL|$PATH_WITH|$INTAKE_QUEUE_ARN|$DEAD_LETTER_QUEUE_ARN|$LOG_GROUP_NAME"
+        script = f'set -eu; . {shell_file}; echo "${{AWS_PROFILE-}}|{names}"; aws sqs list-queues'
+        env = {"AWS_PROFILE": "production", "PATH": f"{tmp_path}:/usr/bin:/bin"}
+        seen.append(subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, check=True).stdout)
+        raise KeyboardInterrupt
+
+    up(_CONTEXT, said.append, start=lambda: aws, deploy_to=_deploys, stay=stay, shell_file=shell_file)
+    endpoint = "http://127.0.0.1:4566"
+    values = f"|{endpoint}|a blank|arn:intake|arn:dead|/the/log"
+    assert seen == [f"{values}\naws --endpoint-url {endpoint} sqs list-queues\n"]
     assert aws.asked == [("POST", "/_local/hyperpod/clusters", SAMPLE_CLUSTER)]
-    assert any(line.endswith("break i-0 --reason 'NVLink errors'") for line in said)
-
-
-def test_what_up_prints_can_be_pasted_into_a_shell() -> None:
-    said = list[str]()
-    up({}, said.append, start=FakeAws, deploy_to=FakeDeploy(), stay=interrupted)
-    script = "\n".join([*said, 'echo "$AWS_ENDPOINT_URL|$PATH_WITH|$IntakeQueueUrl|$RedriveCommand"'])
-    ran = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True)
-    assert (ran.stdout, ran.stderr) == ("http://127.0.0.1:4566|a blank|http://queue|aws sqs 'it'\n", "")
+    assert any(line.startswith(f"source {shell_file}") for line in said)
+    assert any(line.startswith("python -m local break i-2 --ends stuck") for line in said)
+    assert (aws.running, shell_file.exists(), said[-1]) == (False, False, "stopped; nothing is left running")
 
 
 @pytest.mark.parametrize("error", [DeployFailed("cdk deploy failed"), LocalAwsError("it does not start")])
 def test_up_that_fails_leaves_nothing_running(error: Exception) -> None:
-    aws = FakeAws()
+    def fail(*_: object, **__: object) -> Mapping[str, str]:
+        raise error
+
+    aws = StandInAws()
     with pytest.raises(CommandError, match=str(error)):
-        up({}, lambda _line: None, start=lambda: aws, deploy_to=FakeDeploy(error), stay=interrupted)
+        up(_CONTEXT, lambda _line: None, start=lambda: aws, deploy_to=fail)
     assert not aws.running

@@ -46,13 +46,24 @@ def test_a_broken_node_puts_the_documented_event_on_the_bus(hyperpod: SimulatedH
     assert names == ("ml-a", cluster["arn"], node["instance_id"])
 
 
-def test_an_event_says_what_it_was_told_to_nulls_too(hyperpod: SimulatedHyperPod, node: Described) -> None:
-    asked = {"node": node["logical_id"], "cluster": "ml-a", "reason": None, "repair_action": "Replace"}
-    for more, recommended in (({"recommendation": None}, None), ({}, "HyperPod is working on repairing")):
-        hyperpod.admin("POST", "nodes/break", asked | more)
-        summary = json.loads(hyperpod.events[-1]["Detail"])["HealthSummary"]
-        assert (summary["HealthStatusReason"], summary["RepairAction"]) == (None, "Replace")
-        assert str(summary["Recommendation"]).startswith(str(recommended))
+@pytest.mark.parametrize(
+    ("node_recovery", "asked", "recommended"),
+    [
+        ("None", {"recommendation": None}, None),
+        ("None", {}, "Please Replace the Faulty Node."),
+        ("Automatic", {}, "HyperPod is working on repairing the unhealthy node. Please wait."),
+    ],
+)
+def test_an_event_says_what_it_was_told_to_nulls_too(
+    hyperpod: SimulatedHyperPod, node_recovery: str, asked: dict[str, Any], recommended: str | None
+) -> None:
+    """HyperPod works on repairs only where it makes them."""
+    node = hyperpod.node(node_recovery=node_recovery)
+    what = {"node": node["logical_id"], "cluster": "ml-a", "reason": None, "repair_action": "Replace"}
+    hyperpod.admin("POST", "nodes/break", what | asked)
+    summary = json.loads(hyperpod.events[-1]["Detail"])["HealthSummary"]
+    assert (summary["HealthStatusReason"], summary["RepairAction"]) == (None, "Replace")
+    assert summary["Recommendation"] == recommended
 
 
 def test_a_node_breaks_and_heals_without_an_event_when_told_so(hyperpod: SimulatedHyperPod, node: Described) -> None:
