@@ -216,9 +216,7 @@ def test_an_endpoint_that_is_none_of_ours_is_one_line(
 class _Stranger(BaseHTTPRequestHandler):
     """Refuses everything in HTML."""
 
-    def log_request(self, *_: object) -> None: ...
-
-    log_error = log_message = log_request
+    def log_message(self, format: str, *args: Any) -> None: ...  # noqa: A002  # the base class's name
 
 
 def test_a_stranger_at_the_endpoint_is_one_line(fails: Callable[..., str]) -> None:
