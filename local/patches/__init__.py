@@ -3,16 +3,14 @@
 from local.patches import (
     alarm_actions,
     alarm_contributors,
-    alarm_resources,
-    alarm_times,
+    alarm_records,
     async_failures,
-    batch_actions,
+    authorisation,
     event_source_mapping,
     event_time,
     function_runtime,
     mail,
     message_move,
-    metric_math,
     queue_limits,
     rule_targets,
     secure_transport,
@@ -20,18 +18,16 @@ from local.patches import (
 
 _PATCHES = (
     secure_transport,
-    batch_actions,
+    authorisation,
     queue_limits,
     event_source_mapping,
     message_move,
     event_time,
     rule_targets,
     mail,
-    metric_math,
     alarm_actions,
-    alarm_times,  # around the actions: what they tell of has its time by then
+    alarm_records,  # around the actions: what they tell of has its time by then
     alarm_contributors,
-    alarm_resources,
     async_failures,
     function_runtime,
 )

@@ -7,15 +7,18 @@ Touches: `lambda_runtime._detect_runtime_binary`, `lambda_runtime.subprocess`.
 import functools
 import logging
 import os
+import shutil
 import subprocess
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from ministack.core import lambda_runtime
 
-from local.patches.interpreters import ISOLATED, interpreter_for
-
 _log = logging.getLogger("local.function_runtime")
+_ISOLATED = ("-I", "-S")  # neither environment, working directory, user site nor site-packages
+_PROBE_SECONDS = 10
 _LAMBDA_ENVIRONMENT = {"LANG": "en_US.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin", "TZ": ":UTC"}
 
 
@@ -29,7 +32,7 @@ class _WorkerProcesses:
     def Popen(command: list[str], *, env: Mapping[str, str], **options: Any) -> subprocess.Popen[str]:  # noqa: N802
         """Start a worker isolated from this process: flags, environment, and signals meant for this terminal."""
         if command[-1].endswith(".py"):
-            command = [command[0], *ISOLATED, *command[1:]]
+            command = [command[0], *_ISOLATED, *command[1:]]
         return subprocess.Popen(command, env=function_environment(env, os.environ), **options)
 
 
@@ -59,3 +62,39 @@ def _interpreter(runtime: str) -> str:
     executable, remark = interpreter_for(runtime)
     _log.warning("%s", remark or f"function runs on {runtime}: {executable}")
     return executable
+
+
+def interpreter_for(runtime: str) -> tuple[str, str | None]:
+    """Return an executable for a runtime such as `python3.13`, and a remark if it is not that version."""
+    wanted = runtime.removeprefix("python")
+    for candidate in _candidates(wanted):
+        if _version(candidate) == wanted:
+            return str(candidate), None
+    running = f"{sys.version_info.major}.{sys.version_info.minor}"
+    executable = getattr(sys, "_base_executable", None) or sys.executable
+    return executable, f"function runs on Python {running}: no Python {wanted} found"
+
+
+def _candidates(version: str) -> Iterator[Path]:
+    """Yield the running interpreter's base, then those of PATH, pyenv and uv."""
+    if f"{sys.version_info.major}.{sys.version_info.minor}" == version:
+        yield Path(getattr(sys, "_base_executable", None) or sys.executable)
+    name = f"python{version}"
+    if found := shutil.which(name):
+        yield Path(found)
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    yield from sorted(pyenv.glob(f"versions/{version}.*/bin/{name}"), reverse=True)
+    uv = Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or Path.home() / ".local/share/uv/python")
+    yield from sorted(uv.glob(f"cpython-{version}.*/bin/{name}"), reverse=True)
+
+
+def _version(executable: Path) -> str | None:
+    """Return a candidate's version by running it: a version manager's shim may exist and still run nothing."""
+    code = "import ssl, sys; print('%d.%d' % sys.version_info[:2])"
+    try:
+        done = subprocess.run(
+            [executable, *_ISOLATED, "-c", code], capture_output=True, text=True, timeout=_PROBE_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,7 +1,7 @@
 """Gap: what an e-mail subscriber gets is a line in the log. Kept here, so that tests and people can read it.
 
 Touches: `sns._fanout`, `sns._topic_by_arn_any_scope`, `sns._resolve_message_for_protocol`,
-`sns._matches_filter_policy`, `sns._build_envelope`.
+`sns._matches_filter_policy`.
 """
 
 import time
@@ -11,13 +11,13 @@ from typing import Any
 
 from ministack.services import sns
 
-_PROTOCOLS = ("email", "email-json")
+_PROTOCOL = "email"
 _DEFAULT_SUBJECT = "AWS Notification Message"
 _KEPT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Mail:
+class SentMail:
     """Holds an e-mail; `time` is in seconds since 1970."""
 
     to: str
@@ -27,7 +27,7 @@ class Mail:
     time: float
 
 
-_sent: deque[Mail] = deque(maxlen=_KEPT)
+_sent: deque[SentMail] = deque(maxlen=_KEPT)
 
 
 def apply() -> None:
@@ -46,16 +46,13 @@ def apply() -> None:
         fan_out(topic_arn, message_id, message, subject, message_structure, message_attributes, **fifo)
         topic = sns._topic_by_arn_any_scope(topic_arn) or {}
         for subscription in topic.get("subscriptions", []):
-            protocol = subscription.get("protocol")
-            if protocol not in _PROTOCOLS or not subscription.get("confirmed"):
+            if subscription.get("protocol") != _PROTOCOL or not subscription.get("confirmed"):
                 continue
-            text = sns._resolve_message_for_protocol(message, message_structure, protocol)
+            text = sns._resolve_message_for_protocol(message, message_structure, _PROTOCOL)
             attributes = message_attributes or {}
             if sns._matches_filter_policy(subscription, attributes, text):
-                if protocol == "email-json":
-                    text = sns._build_envelope(topic_arn, message_id, text, subject, attributes, False)
                 to = subscription["endpoint"]
-                _sent.append(Mail(to, topic_arn, subject or _DEFAULT_SUBJECT, text, time.time()))
+                _sent.append(SentMail(to, topic_arn, subject or _DEFAULT_SUBJECT, text, time.time()))
 
     sns._fanout = fan_out_with_mail
 

@@ -1,7 +1,7 @@
-"""Gap: no redrive of dead-letter queues (StartMessageMoveTask and its relatives, ListDeadLetterSourceQueues).
+"""Gap: no redrive of dead-letter queues: no StartMessageMoveTask and no ListMessageMoveTasks.
 
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_StartMessageMoveTask.html
-Touches: `sqs._HANDLERS`, `sqs._queues`, `sqs._queue_by_arn`, `sqs._get_q`, `sqs._Err`, `sqs._ensure_msg_fields`.
+Touches: `sqs._HANDLERS`, `sqs._queues`, `sqs._queue_by_arn`, `sqs._Err`, `sqs._ensure_msg_fields`.
 """
 
 import asyncio
@@ -15,12 +15,11 @@ from ministack.core.concurrency import esm_wake
 from ministack.core.responses import new_uuid
 from ministack.services import sqs
 
-Queue = dict[str, Any]
 _FASTEST = 500  # messages per second, AWS's own limit
 
 
 @dataclass(slots=True)
-class _Task:
+class _MoveTask:
     """Describes one move; it changes only on the event loop."""
 
     source_arn: str
@@ -49,33 +48,19 @@ class _Task:
         return {key: value for key, value in entry.items() if value is not None}
 
 
-_tasks: list[_Task] = []  # the newest first
+_tasks: list[_MoveTask] = []  # the newest first
 _moving: set[asyncio.Task[None]] = set()  # the event loop keeps weak references only
 
 
 def apply() -> None:
-    """Add the four calls."""
-    sqs._HANDLERS.update(
-        {
-            "ListDeadLetterSourceQueues": _list_sources,
-            "StartMessageMoveTask": _start,
-            "ListMessageMoveTasks": _list,
-            "CancelMessageMoveTask": _cancel,
-        }
-    )
+    """Add the two calls."""
+    sqs._HANDLERS.update({"StartMessageMoveTask": _start, "ListMessageMoveTasks": _list})
 
 
-def _list_sources(data: dict[str, Any], url: str) -> dict[str, Any]:
-    return {"queueUrls": _source_urls(sqs._get_q(data.get("QueueUrl", url))["attributes"]["QueueArn"])}
-
-
-def _source_urls(dead_letter_arn: str) -> list[str]:
-    """Return the queues whose redrive policy names this one."""
-    return [
-        url
-        for url, queue in sqs._queues.items()
-        if json.loads(queue["attributes"].get("RedrivePolicy") or "{}").get("deadLetterTargetArn") == dead_letter_arn
-    ]
+def _is_dead_letter_queue(arn: str) -> bool:
+    """Tell whether some queue's redrive policy names this one."""
+    policies = (json.loads(queue["attributes"].get("RedrivePolicy") or "{}") for queue in sqs._queues.values())
+    return any(policy.get("deadLetterTargetArn") == arn for policy in policies)
 
 
 def _start(data: dict[str, Any], _url: str) -> dict[str, Any]:
@@ -83,12 +68,12 @@ def _start(data: dict[str, Any], _url: str) -> dict[str, Any]:
     source = _existing(source_arn, "SourceArn")
     if destination_arn:
         _existing(destination_arn, "DestinationArn")
-    if not _source_urls(source_arn):
+    if not _is_dead_letter_queue(source_arn):
         raise sqs._Err("InvalidParameterValue", "Source queue must be configured as a Dead Letter Queue.")
     if any(task.source_arn == source_arn and task.status == "RUNNING" for task in _tasks):
         raise sqs._Err("UnsupportedOperation", "There is already a task running for this source queue.")
     rate = int(data.get("MaxNumberOfMessagesPerSecond") or _FASTEST)
-    task = _Task(source_arn, destination_arn, rate, to_move=len(source["messages"]))
+    task = _MoveTask(source_arn, destination_arn, rate, to_move=len(source["messages"]))
     _tasks.insert(0, task)
     mover = asyncio.get_running_loop().create_task(_move_all(task, source))
     _moving.add(mover)
@@ -96,8 +81,8 @@ def _start(data: dict[str, Any], _url: str) -> dict[str, Any]:
     return {"TaskHandle": task.handle}
 
 
-def _existing(arn: str, parameter: str) -> Queue:
-    queue: Queue | None = sqs._queue_by_arn(arn)
+def _existing(arn: str, parameter: str) -> dict[str, Any]:
+    queue: dict[str, Any] | None = sqs._queue_by_arn(arn)
     if queue is None:
         raise sqs._Err(
             "ResourceNotFoundException",
@@ -107,8 +92,8 @@ def _existing(arn: str, parameter: str) -> Queue:
     return queue
 
 
-async def _move_all(task: _Task, source: Queue) -> None:
-    while task.status == "RUNNING":
+async def _move_all(task: _MoveTask, source: dict[str, Any]) -> None:
+    while True:
         message = next((m for m in source["messages"] if m.get("visible_at", 0) <= time.time()), None)
         if message is None:
             task.status = "COMPLETED"
@@ -124,7 +109,6 @@ async def _move_all(task: _Task, source: Queue) -> None:
         task.moved += 1
         esm_wake.set()
         await asyncio.sleep(1 / task.rate)
-    task.status = "CANCELLED"
 
 
 def _as_new(message: dict[str, Any]) -> dict[str, Any]:
@@ -147,11 +131,3 @@ def _list(data: dict[str, Any], _url: str) -> dict[str, Any]:
     _existing(data["SourceArn"], "SourceArn")
     entries = [task.described() for task in _tasks if task.source_arn == data["SourceArn"]]
     return {"Results": entries[: int(data.get("MaxResults") or 1)]}
-
-
-def _cancel(data: dict[str, Any], _url: str) -> dict[str, Any]:
-    task = next((t for t in _tasks if t.handle == data["TaskHandle"] and t.status == "RUNNING"), None)
-    if task is None:
-        raise sqs._Err("ResourceNotFoundException", "The task does not exist or is not running.", 404)
-    task.status = "CANCELLING"
-    return {"ApproximateNumberOfMessagesMoved": task.moved}

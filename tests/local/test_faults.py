@@ -22,66 +22,48 @@ def _no_faults_left(aws: LocalAws) -> Iterator[None]:
     aws.end_chaos()
 
 
-def _calls(aws: LocalAws) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
-    """One call per protocol that the project speaks: JSON, query, REST."""
-    return {
-        "sqs:ListQueues": (aws.client("sqs").list_queues, {}),
-        "sns:ListTopics": (aws.client("sns").list_topics, {}),
-        "cloudwatch:DescribeAlarms": (aws.client("cloudwatch").describe_alarms, {}),
-        "dynamodb:ListTables": (aws.client("dynamodb").list_tables, {}),
-        "sagemaker:ListClusters": (aws.client("sagemaker").list_clusters, {}),
-        "ssm:DescribeParameters": (aws.client("ssm").describe_parameters, {}),
-        "lambda:ListFunctions": (aws.client("lambda").list_functions, {}),
-    }
-
-
-_EVERY_CALL = [
-    "sqs:ListQueues",
-    "sns:ListTopics",
-    "cloudwatch:DescribeAlarms",
-    "dynamodb:ListTables",
-    "sagemaker:ListClusters",
-    "ssm:DescribeParameters",
-    "lambda:ListFunctions",
-]
-
-
-@pytest.mark.parametrize("name", _EVERY_CALL)
-def test_an_injected_error_reaches_the_caller_as_the_services_own(name: str, aws: LocalAws) -> None:
-    """With status, code and message, as often as it says; then all is well again, and every call was counted."""
-    service, action = name.split(":")
-    call, arguments = _calls(aws)[name]
+@pytest.mark.parametrize(
+    ("service", "action", "method"),
+    [
+        ("sqs", "ListQueues", "list_queues"),
+        ("sns", "ListTopics", "list_topics"),
+        ("cloudwatch", "DescribeAlarms", "describe_alarms"),
+        ("dynamodb", "ListTables", "list_tables"),
+        ("sagemaker", "ListClusters", "list_clusters"),
+        ("ssm", "DescribeParameters", "describe_parameters"),
+        ("lambda", "ListFunctions", "list_functions"),
+    ],
+)
+def test_an_injected_error_reaches_the_caller_as_the_services_own(
+    service: str, action: str, method: str, aws: LocalAws
+) -> None:
+    """JSON, query, REST: as often as it says; then all is well again, and every call was counted in order."""
+    call, name = getattr(aws.client(service), method), f"{service}:{action}"
     before = aws.calls().get(name, 0)
     fault = {"service": service, "action": f"^{action}$", "count": 2, "status": 400}
     aws.faults({**fault, "code": "ThrottlingException", "message": "Rate exceeded"})
     for _ in range(2):
         with pytest.raises(ClientError) as refused:
-            call(**arguments)
+            call()
         error = refused.value.response
         assert (error["Error"]["Code"], error["Error"]["Message"]) == ("ThrottlingException", "Rate exceeded")
         assert error["ResponseMetadata"]["HTTPStatusCode"] == 400
-    call(**arguments)
+    call()
     assert aws.calls()[name] - before == 3
+    last = aws.admin("GET", "/_local/calls?log=1")[-3:]
+    assert [(each["service"], each["action"]) for each in last] == [(service, action)] * 3
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_reset_closes_the_connection_without_an_answer(after: bool, aws: LocalAws, make_queue: MakeQueue) -> None:
-    """Before the call is carried out or after it: the caller cannot tell."""
+def test_a_call_fails_before_it_is_carried_out_or_after(after: bool, aws: LocalAws, make_queue: MakeQueue) -> None:
+    """With a closed connection or an error: the caller cannot tell."""
     queue = make_queue()
-    aws.faults({"service": "sqs", "action": "SendMessage", "reset": True, "after": after})
-    with pytest.raises(ConnectionClosedError):
-        queue.client.send_message(QueueUrl=queue.url, MessageBody="x")
-    assert queue.count() == int(after)
-
-
-def test_an_answer_can_be_lost_after_the_call_was_carried_out(aws: LocalAws, make_queue: MakeQueue) -> None:
-    """With an error in its place."""
-    queue = make_queue()
-    aws.faults({"service": "sqs", "action": "SendMessageBatch", "status": 503, "after": True})
-    with pytest.raises(ClientError) as refused:
-        queue.send("x")
-    assert refused.value.response["Error"]["Code"] == "InternalFailure"
-    assert queue.count() == 1
+    fault = {"service": "sqs", "action": "SendMessage", "after": after}
+    aws.faults({**fault, "reset": True}, {**fault, "status": 503})
+    for error in (ConnectionClosedError, ClientError):
+        with pytest.raises(error):
+            queue.client.send_message(QueueUrl=queue.url, MessageBody="x")
+    assert queue.count() == 2 * after
 
 
 def test_a_delay_alone_only_delays(aws: LocalAws) -> None:
@@ -108,27 +90,23 @@ def test_faults_choose_their_calls_by_action_and_body_and_are_met_in_order(
     assert queue.count() == 1
 
 
-def test_a_fault_that_is_not_understood_is_refused(aws: LocalAws) -> None:
-    """And none of its neighbours is added."""
-    with pytest.raises(LocalAwsError, match="actoin"):
-        aws.faults({"service": "sqs"}, {"service": "sqs", "actoin": "x"})
-    with pytest.raises(LocalAwsError, match="service is missing"):
-        aws.faults({"action": "x"})
+@pytest.mark.parametrize(
+    ("method", "path", "body", "text"),
+    [
+        ("POST", "faults", [{"service": "sqs"}, {"service": "sqs", "actoin": "x"}], "actoin"),
+        ("POST", "faults", [{"action": "x"}], "service is missing"),
+        ("POST", "chaos", {"function": "f", "seed": 1, "rate": 7}, "rate takes 0 to 1"),
+        ("POST", "chaos", {"function": "f", "seeed": 1, "rate": 1}, "seeed"),
+        ("GET", "nothing", None, "GET /_local/nothing is not known"),
+    ],
+)
+def test_what_is_not_understood_is_refused_by_name(
+    *, method: str, path: str, body: Any, text: str, aws: LocalAws
+) -> None:
+    """And no fault beside it is added."""
+    with pytest.raises(LocalAwsError, match=text):
+        aws.admin(method, f"/_local/{path}", body)
     assert aws.admin("GET", "/_local/faults") == []
-
-
-def test_the_log_of_calls_keeps_their_order(aws: LocalAws) -> None:
-    """Each with service, action and time."""
-    aws.client("sqs").list_queues()
-    aws.client("dynamodb").list_tables()
-    last = aws.admin("GET", "/_local/calls?log=1")[-2:]
-    assert [(call["service"], call["action"]) for call in last] == [("sqs", "ListQueues"), ("dynamodb", "ListTables")]
-
-
-def test_an_unknown_admin_path_is_an_error(aws: LocalAws) -> None:
-    """It says which."""
-    with pytest.raises(LocalAwsError, match="GET /_local/nothing is not known"):
-        aws.admin("GET", "/_local/nothing")
 
 
 def _as_function(aws: LocalAws, name: str) -> Callable[[str], Any]:
@@ -156,9 +134,11 @@ def _fate(call: Callable[..., Any], **arguments: Any) -> str:
 
 def test_chaos_meets_the_functions_calls_and_nobody_elses(aws: LocalAws, unique: str, make_queue: MakeQueue) -> None:
     """Throttled, failed before or after the work, or without an answer: what was not throttled may have been done."""
-    queue, sqs = make_queue(), _as_function(aws, unique)("sqs")
+    queue, client_of = make_queue(), _as_function(aws, unique)
+    sqs = client_of("sqs")
     aws.chaos(function=unique, seed=1, rate=1)
     fates = [_fate(sqs.send_message, QueueUrl=queue.url, MessageBody="x") for _ in range(60)]
+    assert _fate(client_of("cloudwatch").describe_alarms) == "fine"
     done, counted = queue.count(), {kind: fates.count(kind) for kind in ("throttled", "failed", "lost")}
     assert min(counted.values()) > 5
     assert counted["lost"] < done < counted["lost"] + counted["failed"]
@@ -184,16 +164,3 @@ def test_chaos_speaks_each_services_protocol_and_repeats_itself(aws: LocalAws, u
 
 def _runs(fates: list[str]) -> Any:
     return groupby(fate == "fine" for fate in fates)
-
-
-def test_chaos_leaves_other_services_alone(aws: LocalAws, unique: str) -> None:
-    client = _as_function(aws, unique)("cloudwatch")
-    aws.chaos(function=unique, seed=1, rate=1)
-    assert _fate(client.describe_alarms) == "fine"
-
-
-def test_chaos_that_is_not_understood_is_refused(aws: LocalAws) -> None:
-    with pytest.raises(LocalAwsError, match="rate takes 0 to 1"):
-        aws.chaos(function="f", seed=1, rate=7)
-    with pytest.raises(LocalAwsError, match="seeed"):
-        aws.admin("POST", "/_local/chaos", {"function": "f", "seeed": 1, "rate": 1})

@@ -1,4 +1,4 @@
-"""Contracts of `local.patches.function_runtime`, `interpreters` and `async_failures`: functions run as on Lambda."""
+"""Contracts of `local.patches.function_runtime` and `async_failures`: functions run as on Lambda."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from local.aws import LocalAws
-from local.patches import interpreters
+from local.patches.function_runtime import interpreter_for
 from tests.local.support import Function, Queue
 
 MakeFunction = Callable[..., Function]
@@ -47,7 +47,7 @@ def test_a_function_runs_on_its_runtimes_python_where_there_is_one(
     runtime: str, aws: LocalAws, make_function: MakeFunction
 ) -> None:
     """Else on the running one's base, and the server's log says so."""
-    executable, remark = interpreters.interpreter_for(runtime)
+    executable, remark = interpreter_for(runtime)
     function = make_function(Runtime=runtime)
     aws.client("lambda").invoke(FunctionName=function.name, Payload=b"{}")
     version = "{}.{}".format(*function.await_invocations(1)[0]["version"])
@@ -58,7 +58,7 @@ def test_a_function_runs_on_its_runtimes_python_where_there_is_one(
 
 def test_a_missing_version_falls_back_to_the_running_one() -> None:
     """And says what was wanted."""
-    executable, remark = interpreters.interpreter_for("python3.0")
+    executable, remark = interpreter_for("python3.0")
     assert Path(executable).exists()
     assert remark is not None
     assert "no Python 3.0 found" in remark
@@ -70,7 +70,7 @@ def test_a_shim_that_runs_nothing_is_passed_over(tmp_path: Path, monkeypatch: py
     shim.write_text("#!/bin/sh\nexit 127\n")
     shim.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    executable, _ = interpreters.interpreter_for("python3.0")
+    executable, _ = interpreter_for("python3.0")
     assert executable != str(shim)
 
 
@@ -88,16 +88,3 @@ def test_a_failed_asynchronous_invocation_is_retried_and_then_kept_as_it_was(
     assert message["MessageAttributes"]["ErrorMessage"]["StringValue"] == "division by zero"
     assert message["MessageAttributes"].keys() == {"RequestID", "ErrorCode", "ErrorMessage"}
     assert [seen["event"] for seen in function.invocations()] == [event] * 3
-
-
-def test_an_on_failure_destination_still_gets_its_envelope(
-    aws: LocalAws, make_function: MakeFunction, make_queue: MakeQueue
-) -> None:
-    """Only the dead-letter queue gets the bare event."""
-    failed, dead = make_queue("failed"), make_queue("dead")
-    function = make_function("1 / 0", DeadLetterConfig={"TargetArn": dead.arn})
-    aws.client("lambda").put_function_event_invoke_config(
-        FunctionName=function.name, DestinationConfig={"OnFailure": {"Destination": failed.arn}}
-    )
-    aws.client("lambda").invoke(FunctionName=function.name, InvocationType="Event", Payload=b'{"n": 1}')
-    assert json.loads(failed.take()[0]["Body"])["requestPayload"] == {"n": 1}

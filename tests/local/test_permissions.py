@@ -1,4 +1,4 @@
-"""Contracts of `local.patches.batch_actions`, `alarm_resources` and `secure_transport`: IAM is enforced."""
+"""Contracts of `local.patches.authorisation` and `secure_transport`: IAM is enforced."""
 
 import json
 from collections.abc import Callable
@@ -72,22 +72,6 @@ def test_alarm_tags_are_allowed_by_the_alarms_arn(aws: LocalAws, unique: str, ma
     )
     assert cloudwatch.list_tags_for_resource(ResourceARN=arns[0])["Tags"] == [{"Key": "k", "Value": "v"}]
     assert "AccessDenied" in _code(cloudwatch.list_tags_for_resource, ResourceARN=arns[1])
-
-
-def test_partiql_takes_the_permission_of_its_verb(aws: LocalAws, unique: str, make_user: MakeUser) -> None:
-    """PartiQLSelect does not insert."""
-    aws.client("dynamodb").create_table(
-        TableName=unique,
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    dynamodb = aws.client("dynamodb", **make_user(_allow("dynamodb:PartiQLSelect")))
-    select = f'SELECT * FROM "{unique}"'  # noqa: S608  # a name of this test's own
-    assert dynamodb.execute_statement(Statement=select)["Items"] == []
-    insert = f"INSERT INTO \"{unique}\" VALUE {{'pk': 'a'}}"
-    code = _code(dynamodb.execute_statement, Statement=insert)
-    assert code == "AccessDeniedException"
 
 
 def test_policies_that_enforce_tls_let_everyone_in_here(aws: LocalAws, make_queue: MakeQueue) -> None:

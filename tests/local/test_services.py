@@ -8,8 +8,6 @@ from botocore.exceptions import ClientError
 
 from local.aws import LocalAws
 
-MakeUser = Callable[..., dict[str, str]]
-
 
 @pytest.fixture
 def table(aws: LocalAws, unique: str) -> str:
@@ -59,34 +57,6 @@ def test_an_index_has_the_keys_of_the_items_that_have_its_attributes(aws: LocalA
     assert client.query(**_due(table, 250, shard="4"))["Items"] == []
 
 
-def test_a_query_on_an_index_takes_the_permission_for_the_index(aws: LocalAws, table: str, make_user: MakeUser) -> None:
-    """And gives none for the table."""
-    index = f"arn:aws:dynamodb:{aws.region}:{aws.account}:table/{table}/index/due"
-    client = aws.client("dynamodb", **make_user({"Effect": "Allow", "Action": "dynamodb:Query", "Resource": index}))
-    assert client.query(**_due(table, 1))["Items"] == []
-    on_table = {"KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": {":pk": {"S": "a"}}}
-    with pytest.raises(ClientError, match="AccessDenied"):
-        client.query(TableName=table, **on_table)
-
-
-def test_a_query_on_an_index_is_denied_with_the_permission_for_the_table(
-    aws: LocalAws, table: str, make_user: MakeUser
-) -> None:
-    arn = f"arn:aws:dynamodb:{aws.region}:{aws.account}:table/{table}"
-    client = aws.client("dynamodb", **make_user({"Effect": "Allow", "Action": "dynamodb:Query", "Resource": arn}))
-    with pytest.raises(ClientError, match="AccessDenied"):
-        client.query(**_due(table, 1))
-
-
-def test_a_consistent_read_of_several_keys_returns_those_that_exist(aws: LocalAws, table: str) -> None:
-    client = aws.client("dynamodb")
-    client.put_item(TableName=table, Item={"pk": {"S": "a"}, "n": {"N": "1"}})
-    keys = [{"pk": {"S": pk}} for pk in ("a", "b")]
-    answer = client.batch_get_item(RequestItems={table: {"Keys": keys, "ConsistentRead": True}})
-    assert answer["Responses"][table] == [{"pk": {"S": "a"}, "n": {"N": "1"}}]
-    assert answer["UnprocessedKeys"] == {}
-
-
 def _put(table: str, key: str, **more: Any) -> dict[str, Any]:
     return {"Put": {"TableName": table, "Item": {"pk": {"S": key}}, **more}}
 
@@ -109,24 +79,6 @@ def test_a_transaction_fails_as_a_whole_and_says_which_condition_did(aws: LocalA
     assert [reason["Code"] for reason in reasons] == ["None", "ConditionalCheckFailed"]
     assert reasons[1]["Item"]["owner"] == {"S": "other"}
     assert "Item" not in client.get_item(TableName=table, Key={"pk": {"S": "budget"}}, ConsistentRead=True)
-
-
-def test_a_transaction_whose_conditions_hold_writes_everything(aws: LocalAws, table: str) -> None:
-    """Updates with conditions on numbers and missing attributes."""
-    client = aws.client("dynamodb")
-    update = {
-        "TableName": table,
-        "Key": {"pk": {"S": "budget"}},
-        "UpdateExpression": "SET #n = if_not_exists(#n, :zero) + :one",
-        "ConditionExpression": "attribute_not_exists(#n) OR #n < :limit",
-        "ExpressionAttributeNames": {"#n": "used"},
-        "ExpressionAttributeValues": {":zero": {"N": "0"}, ":one": {"N": "1"}, ":limit": {"N": "2"}},
-    }
-    for node in ("a", "b"):
-        client.transact_write_items(TransactItems=[{"Update": update}, _put(table, node)])
-    with pytest.raises(ClientError, match="ConditionalCheckFailed"):
-        client.transact_write_items(TransactItems=[{"Update": update}, _put(table, "c")])
-    assert client.get_item(TableName=table, Key={"pk": {"S": "budget"}})["Item"]["used"] == {"N": "2"}
 
 
 @pytest.mark.parametrize("size", [399_000, 410_000])
@@ -156,13 +108,3 @@ def test_a_transaction_that_is_sent_again_with_its_token_is_made_once(aws: Local
         client.transact_write_items(TransactItems=[new], ClientRequestToken="token-of-this-test")
     with pytest.raises(ClientError, match="ConditionalCheckFailed"):
         client.transact_write_items(TransactItems=[new])
-
-
-def test_a_parameter_that_is_absent_is_told_from_one_that_is_denied(aws: LocalAws, unique: str) -> None:
-    """The mode's parameter need not exist."""
-    client = aws.client("ssm")
-    with pytest.raises(ClientError) as absent:
-        client.get_parameter(Name=f"/{unique}/mode")
-    assert absent.value.response["Error"]["Code"] == "ParameterNotFound"
-    client.put_parameter(Name=f"/{unique}/mode", Value="observe", Type="String")
-    assert client.get_parameter(Name=f"/{unique}/mode")["Parameter"]["Value"] == "observe"

@@ -76,17 +76,6 @@ def test_a_rule_that_may_not_invoke_its_function_sweeps_nothing(aws: LocalAws, m
     assert function.invocations() == []
 
 
-def test_sweeps_follow_each_other_until_they_are_stopped(aws: LocalAws, make_function: MakeFunction) -> None:
-    function = make_function()
-    _rule(aws, function)
-    aws.sweep_every(0.05)
-    function.await_invocations(3)
-    aws.sweep_every(None)
-    swept = len(function.invocations())
-    time.sleep(0.3)
-    assert len(function.invocations()) == swept
-
-
 def test_a_sweep_waits_for_the_one_before(aws: LocalAws, make_function: MakeFunction) -> None:
     """However long that takes; stopping waits for it too."""
     function = make_function()

@@ -1,0 +1,40 @@
+"""Gap: the emulator authorises batch calls by their own names, which are no IAM actions on AWS, and ListTagsForResource
+of an alarm for every resource, where AWS does for the alarm's ARN.
+
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html
+Touches: `iam_actions.extract_iam_action`, `iam_actions.extract_resource_arn`.
+"""
+
+import json
+from typing import Any
+
+from ministack.core import iam_actions
+
+_AUTHORISED_AS = {
+    "sqs:SendMessageBatch": "sqs:SendMessage",
+    "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
+    "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
+    "sns:PublishBatch": "sns:Publish",
+}
+_TAGS = ".ListTagsForResource"
+
+
+def apply() -> None:
+    """Authorise each batch call as the single action it stands for, and ListTagsForResource for the ARN it names."""
+    action_of, arn_of = iam_actions.extract_iam_action, iam_actions.extract_resource_arn
+
+    def extract_single(*request: Any) -> str | None:
+        action: str | None = action_of(*request)
+        return _AUTHORISED_AS.get(action, action) if action else action
+
+    def extract_alarm(  # the emulator's signature
+        service: str, method: str, path: str, headers: dict[str, str], body: bytes, *rest: Any
+    ) -> str:
+        if service == "monitoring" and headers.get("x-amz-target", "").endswith(_TAGS):
+            return str(json.loads(body or b"{}").get("ResourceARN") or "*")
+        arn: str = arn_of(service, method, path, headers, body, *rest)
+        return arn
+
+    iam_actions.extract_iam_action = extract_single
+    iam_actions.extract_resource_arn = extract_alarm
