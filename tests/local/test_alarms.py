@@ -1,18 +1,23 @@
-"""Contracts of `local.patches.alarm_actions`, `alarm_shapes` and `metric_math`: alarms that change state."""
+"""Contracts of the patches `alarm_actions`, `alarm_shapes`, `alarm_records`, `alarm_contributors`."""
 
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
-from local.aws import LocalAws
+from local.aws import LocalAws, LocalAwsError
 from tests.local.support import Function, Queue
 
 MakeQueue = Callable[..., Queue]
 MakeFunction = Callable[..., Function]
 PutAlarm = Callable[..., str]
+MakeUser = Callable[..., dict[str, str]]
+_CONTRIBUTORS = "/_local/contributors"
+_GPU = {"attributes": {"ClusterName": "ml", "InstanceId": "i-0123456789abcdef0"}}
 _SAMPLES = Path(__file__).parent.parent / "samples"
 _NODE = "i-0123456789abcdef0"
 _SINGLE = {
@@ -101,14 +106,6 @@ def test_a_change_of_state_reaches_the_bus(aws: LocalAws, unique: str, put_alarm
     assert (detail["previousState"]["value"], detail["previousState"]["reason"]) == ("OK", "now OK")
 
 
-def test_setting_the_same_state_again_is_no_change(aws: LocalAws, unique: str, put_alarm: PutAlarm, bus: Queue) -> None:
-    """One event only."""
-    put_alarm(**_SINGLE)
-    _set(aws, unique, "ALARM")
-    _set(aws, unique, "ALARM")
-    assert bus.count() == 1
-
-
 def test_a_metric_math_alarm_carries_its_metrics(aws: LocalAws, unique: str, put_alarm: PutAlarm, bus: Queue) -> None:
     """Described and published with expression and dimensions."""
     put_alarm(**_MATHS)
@@ -121,20 +118,6 @@ def test_a_metric_math_alarm_carries_its_metrics(aws: LocalAws, unique: str, put
     assert metrics[1]["metricStat"]["metric"].pop("dimensions")["InstanceId"] == _NODE
     documented[1]["metricStat"]["metric"].pop("dimensions")
     assert _shape(metrics) == _shape(documented[:2])
-
-
-def test_a_composite_alarm_names_its_triggering_children(
-    aws: LocalAws, unique: str, put_alarm: PutAlarm, bus: Queue
-) -> None:
-    """In `reasonData`; it has no metrics of its own."""
-    child = put_alarm(f"{unique}-child", **_SINGLE)
-    aws.client("cloudwatch").put_composite_alarm(AlarmName=unique, AlarmRule=f'ALARM("{unique}-child")')
-    _set(aws, f"{unique}-child", "ALARM")
-    events = [json.loads(message["Body"])["detail"] for message in bus.take(bus.count())]
-    (parent,) = [e for e in events if e["alarmName"] == unique and e["state"]["value"] == "ALARM"]
-    assert parent["configuration"] == {"alarmRule": f'ALARM("{unique}-child")'}
-    (triggering,) = json.loads(parent["state"]["reasonData"])["triggeringAlarms"]
-    assert (triggering["arn"], triggering["state"]["value"]) == (child, "ALARM")
 
 
 def _allow_alarm(aws: LocalAws, function: Function, alarm_arn: str) -> None:
@@ -219,8 +202,142 @@ def test_an_alarm_with_actions_disabled_reaches_the_bus_only(
     assert [seen["event"]["alarmData"]["state"]["value"] for seen in function.await_invocations(1)] == ["OK"]
 
 
-def test_alarm_tags_can_be_read(aws: LocalAws, put_alarm: PutAlarm) -> None:
-    """By ListTagsForResource. (Stock.)"""
-    arn = put_alarm(**_SINGLE, Tags=[{"Key": "hyperpod:cluster", "Value": "ml"}])
-    tags = aws.client("cloudwatch").list_tags_for_resource(ResourceARN=arn)["Tags"]
-    assert tags == [{"Key": "hyperpod:cluster", "Value": "ml"}]
+def _described(aws: LocalAws, name: str, kind: str = "MetricAlarm") -> dict[str, Any]:
+    answer = aws.client("cloudwatch").describe_alarms(AlarmNames=[name], AlarmTypes=["MetricAlarm", "CompositeAlarm"])
+    (alarm,) = answer[f"{kind}s"]
+    return dict(alarm)
+
+
+def test_a_change_of_state_has_its_time_to_the_millisecond(
+    aws: LocalAws, unique: str, put_alarm: PutAlarm, bus: Queue
+) -> None:
+    """A whole second would be earlier than what came before. A new definition keeps it, and so does the same state."""
+    put_alarm(**_SINGLE)
+    before = time.time()
+    _set(aws, unique, "ALARM")
+    first = _described(aws, unique)
+    assert (first["StateValue"], first["StateReason"]) == ("ALARM", "now ALARM")
+    assert before - 0.001 <= first["StateTransitionedTimestamp"].timestamp() <= time.time() + 0.001
+    assert first["StateUpdatedTimestamp"] == first["StateTransitionedTimestamp"]
+    put_alarm(**_SINGLE)
+    second = _described(aws, unique)
+    for key in ("StateValue", "StateUpdatedTimestamp", "StateTransitionedTimestamp"):
+        assert second[key] == first[key]
+    _set(aws, unique, "ALARM")
+    third = _described(aws, unique)
+    assert (third["StateTransitionedTimestamp"], bus.count()) == (first["StateTransitionedTimestamp"], 1)
+    _set(aws, unique, "OK")
+    assert _described(aws, unique)["StateTransitionedTimestamp"] > first["StateTransitionedTimestamp"]
+
+
+def test_a_composite_alarm_names_its_triggering_children_and_its_time(
+    aws: LocalAws, unique: str, put_alarm: PutAlarm, bus: Queue
+) -> None:
+    """In `reasonData`; it has no metrics of its own."""
+    child, before = put_alarm(f"{unique}-child", **_SINGLE), time.time()
+    aws.client("cloudwatch").put_composite_alarm(AlarmName=unique, AlarmRule=f'ALARM("{unique}-child")')
+    _set(aws, f"{unique}-child", "ALARM")
+    events = [json.loads(message["Body"])["detail"] for message in bus.take(bus.count())]
+    (parent,) = [e for e in events if e["alarmName"] == unique and e["state"]["value"] == "ALARM"]
+    assert parent["configuration"] == {"alarmRule": f'ALARM("{unique}-child")'}
+    (triggering,) = json.loads(parent["state"]["reasonData"])["triggeringAlarms"]
+    assert (triggering["arn"], triggering["state"]["value"]) == (child, "ALARM")
+    described = _described(aws, unique, "CompositeAlarm")
+    assert (described["StateValue"], described["StateTransitionedTimestamp"].timestamp() >= before - 0.001) == (
+        "ALARM",
+        True,
+    )
+
+
+@pytest.fixture
+def watched(aws: LocalAws, unique: str, put_alarm: PutAlarm) -> Iterator[str]:
+    """The ARN of the alarm `unique`, in ALARM, whose contributors the test scripts."""
+    arn = put_alarm(**_SINGLE)
+    _set(aws, unique, "ALARM")
+    yield arn
+    aws.admin("DELETE", _CONTRIBUTORS)
+
+
+def _script(aws: LocalAws, alarm: str, *contributors: dict[str, Any]) -> list[dict[str, Any]]:
+    answer = aws.admin("POST", _CONTRIBUTORS, {"alarm": alarm, "contributors": list(contributors)})
+    return list(answer["contributors"])
+
+
+def _contributors(aws: LocalAws, alarm: str, **more: str) -> dict[str, Any]:
+    answer: dict[str, Any] = aws.client("cloudwatch").describe_alarm_contributors(AlarmName=alarm, **more)
+    return answer
+
+
+def test_an_alarm_in_alarm_names_its_contributors(aws: LocalAws, unique: str, watched: str) -> None:
+    """And none in another state."""
+    assert watched.endswith(unique)
+    assert _contributors(aws, unique)["AlarmContributors"] == []
+    _script(aws, unique, {**_GPU, "id": "gpu0", "reason": "2 > 1", "since": 1_800_000_000.5})
+    (contributor,) = _contributors(aws, unique)["AlarmContributors"]
+    assert contributor.pop("StateTransitionedTimestamp").timestamp() == 1_800_000_000.5
+    expected = {"ContributorId": "gpu0", "ContributorAttributes": _GPU["attributes"], "StateReason": "2 > 1"}
+    assert contributor == expected
+    _set(aws, unique, "OK")
+    assert _contributors(aws, unique)["AlarmContributors"] == []
+
+
+def test_a_contributor_needs_nothing_but_attributes_and_keeps_its_time(
+    aws: LocalAws, unique: str, watched: str
+) -> None:
+    before = time.time()
+    (first,) = _script(aws, unique, _GPU)
+    assert before - 0.001 <= first["StateTransitionedTimestamp"] <= time.time() + 0.001
+    again, second = _script(aws, unique, _GPU, {"attributes": {"InstanceId": "i-0fedcba9876543210"}})
+    assert (again, second["ContributorId"] != first["ContributorId"]) == (first, True)
+    assert aws.admin("GET", _CONTRIBUTORS)[watched] == [again, second]
+
+
+def test_contributors_come_in_pages(aws: LocalAws, unique: str, watched: str) -> None:
+    _script(aws, unique, *({"attributes": {"InstanceId": f"i-{number:017x}"}} for number in range(11)))
+    first = _contributors(aws, unique)
+    rest = _contributors(aws, unique, NextToken=first["NextToken"])
+    assert (len(first["AlarmContributors"]), len(rest["AlarmContributors"])) == (10, 1)
+    assert "NextToken" not in rest
+    with pytest.raises(ClientError, match="InvalidNextToken"):
+        _contributors(aws, unique, NextToken="made-up")
+
+
+def test_contributors_of_an_unknown_alarm_are_the_declared_error(aws: LocalAws, unique: str) -> None:
+    cloudwatch = aws.client("cloudwatch")
+    with pytest.raises(cloudwatch.exceptions.ResourceNotFoundException, match=unique) as caught:
+        cloudwatch.describe_alarm_contributors(AlarmName=unique)
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 404
+    with pytest.raises(LocalAwsError, match=f"contributors: no alarm '{unique}'"):
+        _script(aws, unique, _GPU)
+
+
+@pytest.mark.parametrize(
+    ("contributors", "text"),
+    [
+        ([{}], "each takes"),
+        ([{**_GPU, "state": "OK"}], "each takes"),
+        ([{**_GPU, "id": "longer than sixteen"}], "Value 'longer than sixteen' at 'contributorId'"),
+        ([{"attributes": {"InstanceId": ""}}], "at 'contributorAttributes.InstanceId'"),
+        ("all", "takes a list"),
+    ],
+)
+def test_contributors_that_aws_would_not_describe_are_refused(
+    *, aws: LocalAws, unique: str, watched: str, contributors: Any, text: str
+) -> None:
+    """By botocore's model; those before stay."""
+    before = _script(aws, unique, _GPU)
+    with pytest.raises(LocalAwsError, match=text):
+        aws.admin("POST", _CONTRIBUTORS, {"alarm": unique, "contributors": contributors})
+    assert aws.admin("GET", _CONTRIBUTORS)[watched] == before
+
+
+def test_contributors_take_a_permission_of_their_own_on_the_alarm(
+    aws: LocalAws, unique: str, watched: str, make_user: MakeUser
+) -> None:
+    """DescribeAlarms is not enough, nor is another alarm's ARN."""
+    actions = {"cloudwatch:DescribeAlarms": "*", "cloudwatch:DescribeAlarmContributors": watched}
+    user = make_user(*({"Effect": "Allow", "Action": action, "Resource": on} for action, on in actions.items()))
+    cloudwatch = aws.client("cloudwatch", **user)
+    assert cloudwatch.describe_alarm_contributors(AlarmName=unique)["AlarmContributors"] == []
+    with pytest.raises(ClientError, match="AccessDenied"):
+        cloudwatch.describe_alarm_contributors(AlarmName=f"{unique}-other")

@@ -1,15 +1,11 @@
-"""Contract of `local.patches.mail`, and of what stock delivers from a topic to a queue."""
+"""Contract of `local.patches.mail`: what an e-mail subscriber gets can be read."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from local.aws import LocalAws
-from tests.local.support import Queue
-
-MakeQueue = Callable[..., Queue]
 
 
 @pytest.fixture
@@ -58,21 +54,3 @@ def test_an_email_subscriber_gets_only_what_the_filter_policy_lets_through(aws: 
     assert [mail["message"] for mail in _mail(aws, topic)] == ["InstanceIdInUse,Paused"]
     aws.admin("DELETE", "/_local/mail")
     assert _mail(aws, topic) == []
-
-
-@pytest.mark.parametrize("raw", ["true", "false"])
-def test_a_topic_delivers_to_a_queue_that_allows_it(raw: str, aws: LocalAws, topic: str, make_queue: MakeQueue) -> None:
-    """Raw or in an envelope; a queue without the policy gets nothing. (Stock.)"""
-    allowed, refused = make_queue("allowed"), make_queue("refused")
-    allowed.allow("sns.amazonaws.com", topic)
-    for queue in (allowed, refused):
-        _subscribe(aws, topic, "sqs", queue.arn, RawMessageDelivery=raw)
-    attributes = {"Kind": {"DataType": "String", "StringValue": "failed"}}
-    aws.client("sns").publish(TopicArn=topic, Message="text", MessageAttributes=attributes)
-    (message,) = allowed.take()
-    if raw == "true":
-        assert (message["Body"], message["MessageAttributes"]) == ("text", attributes)
-    else:
-        envelope = json.loads(message["Body"])
-        assert (envelope["Type"], envelope["TopicArn"], envelope["Message"]) == ("Notification", topic, "text")
-    assert refused.count() == 0

@@ -1,6 +1,5 @@
 """Contracts of `local.patches.authorisation` and `secure_transport`: IAM is enforced."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -87,14 +86,3 @@ def test_policies_that_enforce_tls_let_everyone_in_here(aws: LocalAws, make_queu
     sns.publish(TopicArn=topic, Message="delivered")
     queue.send("sent")
     assert [message["Body"] for message in queue.take(2)] == ["delivered", "sent"]
-
-
-def test_a_function_acts_with_its_role_only(aws: LocalAws, unique: str) -> None:
-    """An assumed role without permissions is denied everything. (Stock.)"""
-    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{aws.account}:root"}, "Action": "sts:AssumeRole"}
-    role = aws.client("iam").create_role(
-        RoleName=unique, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-    )["Role"]["Arn"]
-    given = aws.client("sts").assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
-    sqs = aws.client("sqs", key=given["AccessKeyId"], secret=given["SecretAccessKey"], token=given["SessionToken"])
-    assert "AccessDenied" in _code(sqs.list_queues)

@@ -1,6 +1,5 @@
-"""Contract of `local.patches.queue_limits`, and of SQS limits that stock keeps."""
+"""Contract of `local.patches.queue_limits`: a message counts with its attributes' names, types and values."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,18 +16,13 @@ def _attribute(size: int) -> dict[str, Any]:
     return {"a": {"DataType": "String", "StringValue": "x" * (size - len("a") - len("String"))}}
 
 
-def test_a_message_of_exactly_one_mib_with_its_attributes_is_sent(make_queue: MakeQueue) -> None:
-    """Attributes count with names, types and values."""
-    queue = make_queue()
-    queue.client.send_message(QueueUrl=queue.url, MessageBody="x" * (_MIB - 100), MessageAttributes=_attribute(100))
-    assert queue.count() == 1
-
-
 def test_a_message_over_one_mib_with_its_attributes_is_refused(make_queue: MakeQueue) -> None:
-    """By one byte."""
-    queue = make_queue()
+    """By one byte; exactly one MiB is sent."""
+    queue, body = make_queue(), "x" * (_MIB - 100)
+    queue.client.send_message(QueueUrl=queue.url, MessageBody=body, MessageAttributes=_attribute(100))
     with pytest.raises(ClientError, match="shorter than 1048576"):
-        queue.client.send_message(QueueUrl=queue.url, MessageBody="x" * (_MIB - 100), MessageAttributes=_attribute(101))
+        queue.client.send_message(QueueUrl=queue.url, MessageBody=body, MessageAttributes=_attribute(101))
+    assert queue.count() == 1
 
 
 def test_a_batch_over_one_mib_is_refused_as_a_whole(make_queue: MakeQueue) -> None:
@@ -40,21 +34,3 @@ def test_a_batch_over_one_mib_is_refused_as_a_whole(make_queue: MakeQueue) -> No
     with pytest.raises(ClientError, match="BatchRequestTooLong"):
         queue.client.send_message_batch(QueueUrl=queue.url, Entries=entries)
     assert queue.count() == 0
-
-
-def test_a_batch_of_eleven_is_refused(make_queue: MakeQueue) -> None:
-    """(Stock.)"""
-    queue = make_queue()
-    entries = [{"Id": str(n), "MessageBody": "x"} for n in range(11)]
-    with pytest.raises(ClientError, match="TooManyEntriesInBatchRequest"):
-        queue.client.send_message_batch(QueueUrl=queue.url, Entries=entries)
-
-
-def test_an_entrys_delay_is_kept(make_queue: MakeQueue) -> None:
-    """Each entry's own. (Stock.)"""
-    queue = make_queue()
-    sent = time.time()
-    queue.send("later", DelaySeconds=2)
-    queue.send("now")
-    assert [message["Body"] for message in queue.take(2)] == ["now", "later"]
-    assert time.time() - sent >= 2
