@@ -23,6 +23,7 @@ SETTINGS: Mapping[str, str] = {
     "remediation.cooldown": "30s",
     "remediation.verify_after": "10s",
     "remediation.verify_timeout": "30s",
+    "remediation.healthy_for": "5s",
     "remediation.repair_timeout": "60s",
     "remediation.budget_window": "10m",
 }

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from local.hyperpod.contract import not_found, validation
@@ -12,6 +12,7 @@ from local.hyperpod.world import SimulatedCluster, SimulatedClusters, SimulatedN
 _Item = TypeVar("_Item")
 # Small, so that a client that forgets to page finds out on a cluster of eleven nodes.
 _DEFAULT_PAGE = 10
+_SERVED = {"ClusterName", "IncludeNodeLogicalIds", "MaxResults", "NextToken"}
 
 
 def describe_cluster(clusters: SimulatedClusters, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,10 +36,7 @@ def describe_cluster(clusters: SimulatedClusters, request: Mapping[str, Any]) ->
 
 
 def list_clusters(clusters: SimulatedClusters, request: Mapping[str, Any]) -> dict[str, Any]:
-    wanted = request.get("NameContains", "")
-    # No simulated cluster belongs to a training plan.
-    found = [c for c in clusters.by_name.values() if wanted in c.name and "TrainingPlanArn" not in request]
-    listed, more = _page(found, request, created=lambda c: c.created, name=lambda c: c.name)
+    listed, more = _page(list(clusters.by_name.values()), request)
     summaries = [
         {"ClusterArn": c.arn, "ClusterName": c.name, "CreationTime": c.created, "ClusterStatus": "InService"}
         for c in listed
@@ -48,9 +46,7 @@ def list_clusters(clusters: SimulatedClusters, request: Mapping[str, Any]) -> di
 
 def list_cluster_nodes(clusters: SimulatedClusters, request: Mapping[str, Any]) -> dict[str, Any]:
     cluster = clusters.get(request["ClusterName"])
-    wanted = request.get("InstanceGroupNameContains", "")
-    found = [node for node in cluster.present() if wanted in node.group.name]
-    nodes, more = _page(found, request, created=lambda n: n.launched, name=lambda n: n.instance_id)
+    nodes, more = _page(list(cluster.present()), request)
     logical = bool(request.get("IncludeNodeLogicalIds"))
     return {"ClusterNodeSummaries": [_node(node, logical=logical) for node in nodes], **more}
 
@@ -104,28 +100,16 @@ def _orchestrator(cluster: SimulatedCluster) -> dict[str, Any]:
     return {"Eks": {"ClusterArn": f"arn:aws:eks:{account.region}:{account.id}:cluster/{cluster.plan.eks}"}}
 
 
-def _page(
-    items: Iterable[_Item],
-    request: Mapping[str, Any],
-    *,
-    created: Callable[[_Item], float],
-    name: Callable[[_Item], str],
-) -> tuple[list[_Item], dict[str, str]]:
-    """Return the items that a List request asks for, and the NextToken field if there are more.
+def _page(items: list[_Item], request: Mapping[str, Any]) -> tuple[list[_Item], dict[str, str]]:
+    """Return a page of a List answer, in the order of creation, and the NextToken field if there are more.
 
-    Raises a ValidationException for a token that no answer carried.
+    Raises a ValidationException for a token that no answer carried, and for filters and orders: none is simulated.
     """
-    chosen = [item for item in items if _in_time(created(item), request)]
-    key: Callable[[_Item], Any] = name if request.get("SortBy") == "NAME" else created
-    chosen.sort(key=key, reverse=request.get("SortOrder") == "Descending")
+    if unserved := request.keys() - _SERVED:
+        raise validation(f"The simulated HyperPod does not serve {', '.join(sorted(unserved))}")
     start = _read_token(request.get("NextToken"))
     end = start + int(request.get("MaxResults", _DEFAULT_PAGE))
-    return chosen[start:end], {"NextToken": _token(end)} if end < len(chosen) else {}
-
-
-def _in_time(created: float, request: Mapping[str, Any]) -> bool:
-    after, before = request.get("CreationTimeAfter"), request.get("CreationTimeBefore")
-    return (after is None or created > after) and (before is None or created < before)
+    return items[start:end], {"NextToken": _token(end)} if end < len(items) else {}
 
 
 def _token(start: int) -> str:

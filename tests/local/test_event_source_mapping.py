@@ -38,13 +38,13 @@ def _bodies(invocation: dict[str, Any]) -> list[str]:
     return [record["body"] for record in invocation["event"]["Records"]]
 
 
-def test_a_batch_takes_more_than_ten_messages(
+def test_a_full_batch_of_more_than_ten_does_not_wait_for_its_window(
     make_queue: MakeQueue, make_function: MakeFunction, connect: Connect
 ) -> None:
-    """All that is there when the window closes comes in one invocation."""
+    """The batch size closes the window early."""
     queue, function = make_queue(), make_function("{'batchItemFailures': []}")
     queue.send(*(f"m{i}" for i in range(35)))
-    connect(queue, function, BatchSize=100, MaximumBatchingWindowInSeconds=1)
+    connect(queue, function, BatchSize=35, MaximumBatchingWindowInSeconds=300)
     assert len(_bodies(function.await_invocations(1)[0])) == 35
     wait_for("an empty queue", lambda: queue.count() == 0)
 
@@ -59,16 +59,6 @@ def test_a_batch_waits_for_its_window(make_queue: MakeQueue, make_function: Make
     (invocation,) = function.await_invocations(1)
     assert _bodies(invocation) == ["first", "second"]
     assert invocation["at"] - started >= 1.9
-
-
-def test_a_full_batch_does_not_wait_for_its_window(
-    make_queue: MakeQueue, make_function: MakeFunction, connect: Connect
-) -> None:
-    """The batch size closes the window early."""
-    queue, function = make_queue(), make_function()
-    connect(queue, function, BatchSize=5, MaximumBatchingWindowInSeconds=300)
-    queue.send(*"abcde")
-    assert len(_bodies(function.await_invocations(1)[0])) == 5
 
 
 def test_a_batch_stays_within_an_invocations_payload(
@@ -166,21 +156,6 @@ def test_a_message_that_was_received_too_often_goes_to_the_dead_letter_queue(
     assert message["Body"] == "poison"
     assert message["Attributes"]["DeadLetterQueueSourceArn"] == queue.arn
     assert len(function.invocations()) == 3
-
-
-def test_batches_run_side_by_side_up_to_the_maximum_concurrency(
-    make_queue: MakeQueue, make_function: MakeFunction, connect: Connect
-) -> None:
-    """Two of three batches start; the third waits for one to end."""
-    queue, function = make_queue(), make_function()
-    function.hold()
-    queue.send("a", "b", "c")
-    connect(queue, function, BatchSize=1, ScalingConfig={"MaximumConcurrency": 2})
-    function.await_invocations(2)
-    time.sleep(1.2)  # longer than the poller sleeps
-    assert len(function.invocations()) == 2
-    function.release()
-    assert len(function.await_invocations(3)) == 3
 
 
 def test_no_message_is_lost_or_doubled_while_others_are_sent(
