@@ -14,18 +14,18 @@ from typing import Any
 
 from local.hyperpod.admin import HyperPodAdmin
 from local.hyperpod.simulator import PutEvent, Reply, Simulator
-from local.hyperpod.world import Account
+from local.hyperpod.world import AccountRegion
 
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/")
 
 
-def account() -> Account:
+def account() -> AccountRegion:
     """Return the account and region of the current request."""
     responses = sys.modules.get("ministack.core.responses")
     if responses:
-        return Account(responses.get_account_id(), responses.get_region())
+        return AccountRegion(responses.get_account_id(), responses.get_region())
     account_id = os.environ.get("MINISTACK_ACCOUNT_ID", "000000000000")
-    return Account(account_id, os.environ.get("MINISTACK_REGION", "us-east-1"))
+    return AccountRegion(account_id, os.environ.get("MINISTACK_REGION", "us-east-1"))
 
 
 def principal(headers: Mapping[str, str]) -> str | None:

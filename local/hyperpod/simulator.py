@@ -12,7 +12,7 @@ from local.hyperpod.contract import ApiError, check_answer, check_request
 from local.hyperpod.rebooting import Rebooter
 from local.hyperpod.repairing import Mender, Repairer
 from local.hyperpod.schedule import Clock, Schedule, Wake
-from local.hyperpod.world import Account, Health, SimulatedCluster, SimulatedClusters, SimulatedNode, cluster_arn
+from local.hyperpod.world import AccountRegion, Health, SimulatedCluster, SimulatedClusters, SimulatedNode, cluster_arn
 
 PutEvent = Callable[[Mapping[str, object]], None]
 Reply = tuple[int, dict[str, str], bytes]
@@ -56,7 +56,7 @@ class CallLog:
 class Simulator:
     """Serves requests against clusters; every collaborator that a test replaces is a parameter."""
 
-    def __init__(self, *, clock: Clock, account: Callable[[], Account], wake: Wake | None = None) -> None:
+    def __init__(self, *, clock: Clock, account: Callable[[], AccountRegion], wake: Wake | None = None) -> None:
         self.clock = clock
         self.account = account
         self.clusters = SimulatedClusters()

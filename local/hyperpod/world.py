@@ -15,7 +15,7 @@ _ID_CHARACTERS = string.ascii_lowercase + string.digits
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class AccountRegion:
     """Names the account and region that new ARNs are made for."""
 
     id: str
@@ -92,7 +92,7 @@ class SimulatedCluster:
 
     plan: ClusterPlan
     id: str
-    account: Account
+    account: AccountRegion
     created: float
     nodes: list[SimulatedNode]
 
@@ -131,7 +131,7 @@ class SimulatedClusters:
         self.reboots: list[StartedReboot] = []
         self._created = itertools.count(1)
 
-    def create(self, plan: ClusterPlan, account: Account, now: float) -> SimulatedCluster:
+    def create(self, plan: ClusterPlan, account: AccountRegion, now: float) -> SimulatedCluster:
         """Add a cluster. IDs follow from names and the order of creation: a repeated run shows the same ones."""
         seed = f"{plan.name}/{next(self._created)}"
         letters = (_ID_CHARACTERS[byte % len(_ID_CHARACTERS)] for byte in _digest(seed))
@@ -156,7 +156,7 @@ class SimulatedClusters:
         return next((c for c in self.by_name.values() if name_or_arn in (c.name, c.arn)), None)
 
 
-def cluster_arn(account: Account, id_: str) -> str:
+def cluster_arn(account: AccountRegion, id_: str) -> str:
     return f"arn:aws:sagemaker:{account.region}:{account.id}:cluster/{id_}"
 
 

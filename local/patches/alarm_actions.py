@@ -11,7 +11,7 @@ import time
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import cloudwatch, eventbridge, lambda_svc, sns
 
-from local.patches.alarm_shapes import Alarm, AlarmState, alarm_data, lambda_event, sns_message
+from local.patches.alarm_shapes import Alarm, PublishedState, alarm_data, lambda_event, sns_message
 from local.patches.rule_targets import function_record, may_invoke
 
 _log = logging.getLogger("local.alarm_actions")
@@ -20,7 +20,7 @@ _CREATION = "Unchecked: Initial alarm creation"
 _LAMBDA_CALLER = "lambda.alarms.cloudwatch.amazonaws.com"
 _SUBJECT_LIMIT = 100
 
-_last: dict[str, AlarmState] = {}  # by alarm ARN: events name the state before
+_last: dict[str, PublishedState] = {}  # by alarm ARN: events name the state before
 
 
 def apply() -> None:
@@ -30,9 +30,9 @@ def apply() -> None:
 
 def _dispatch(alarm: Alarm, old_value: str, new_value: str, reason: str) -> None:
     arn = alarm["AlarmArn"]
-    new = AlarmState(new_value, reason, time.time(), alarm.get("StateReasonData"))
+    new = PublishedState(new_value, reason, time.time(), alarm.get("StateReasonData"))
     known = _last.get(arn)
-    old = known if known and known.value == old_value else AlarmState(old_value, _CREATION, new.at)
+    old = known if known and known.value == old_value else PublishedState(old_value, _CREATION, new.at)
     _last[arn] = new
     _publish_event(alarm, old, new)
     if not alarm.get("ActionsEnabled", True):
@@ -44,7 +44,7 @@ def _dispatch(alarm: Alarm, old_value: str, new_value: str, reason: str) -> None
             _invoke(action, alarm, old, new)
 
 
-def _publish_event(alarm: Alarm, old: AlarmState, new: AlarmState) -> None:
+def _publish_event(alarm: Alarm, old: PublishedState, new: PublishedState) -> None:
     entry = {
         "Source": "aws.cloudwatch",
         "DetailType": "CloudWatch Alarm State Change",
@@ -54,7 +54,7 @@ def _publish_event(alarm: Alarm, old: AlarmState, new: AlarmState) -> None:
     eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
 
 
-def _notify(topic_arn: str, alarm: Alarm, old: AlarmState, new: AlarmState) -> None:
+def _notify(topic_arn: str, alarm: Alarm, old: PublishedState, new: PublishedState) -> None:
     if not sns.topic_policy_allows(topic_arn, "cloudwatch.amazonaws.com", alarm["AlarmArn"], get_account_id()):
         _log.warning("%s -> %s: the topic's policy does not allow it", alarm["AlarmArn"], topic_arn)
         return
@@ -63,7 +63,7 @@ def _notify(topic_arn: str, alarm: Alarm, old: AlarmState, new: AlarmState) -> N
     sns.publish_internal(topic_arn, json.dumps(message), subject)
 
 
-def _invoke(function_arn: str, alarm: Alarm, old: AlarmState, new: AlarmState) -> None:
+def _invoke(function_arn: str, alarm: Alarm, old: PublishedState, new: PublishedState) -> None:
     record = function_record(function_arn)
     if record is None or not may_invoke(function_arn, _LAMBDA_CALLER, alarm["AlarmArn"]):
         _log.warning("%s -> %s: no such function, or its policy does not allow it", alarm["AlarmArn"], function_arn)

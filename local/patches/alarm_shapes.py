@@ -14,7 +14,7 @@ Alarm = dict[str, Any]  # as PutMetricAlarm or PutCompositeAlarm takes it, with 
 
 
 @dataclass(frozen=True, slots=True)
-class AlarmState:
+class PublishedState:
     """Describes a state of an alarm; `at` is in seconds since 1970."""
 
     value: str
@@ -33,7 +33,7 @@ def timestamp(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{int(at * 1000) % 1000:03d}+0000"
 
 
-def alarm_data(alarm: Alarm, old: AlarmState, new: AlarmState) -> dict[str, Any]:
+def alarm_data(alarm: Alarm, old: PublishedState, new: PublishedState) -> dict[str, Any]:
     """Return the `detail` of the event, which is also the `alarmData` of a Lambda action."""
     return {
         "alarmName": alarm["AlarmName"],
@@ -79,7 +79,7 @@ def _metric(query: dict[str, Any]) -> dict[str, Any]:
     return {**plain, "metricStat": {"metric": metric, "period": stat["Period"], "stat": stat["Stat"], **unit}}
 
 
-def lambda_event(alarm: Alarm, account: str, region: str, old: AlarmState, new: AlarmState) -> dict[str, Any]:
+def lambda_event(alarm: Alarm, account: str, region: str, old: PublishedState, new: PublishedState) -> dict[str, Any]:
     """Return the event of an alarm's Lambda action."""
     return {
         "source": "aws.cloudwatch",
@@ -91,7 +91,7 @@ def lambda_event(alarm: Alarm, account: str, region: str, old: AlarmState, new: 
     }
 
 
-def sns_message(alarm: Alarm, account: str, region: str, old: AlarmState, new: AlarmState) -> dict[str, Any]:
+def sns_message(alarm: Alarm, account: str, region: str, old: PublishedState, new: PublishedState) -> dict[str, Any]:
     """Return what an alarm publishes to a topic. AWS writes the region's display name; here it is its code."""
     message = {
         "AlarmName": alarm["AlarmName"],

@@ -12,7 +12,7 @@ import pytest
 
 from local.aws import LocalAws
 from tests.local.hyperpod_support import SimulatedHyperPod
-from tests.local.support import Function, Queue
+from tests.local.support import Queue, RecordingFunction
 
 _RECORDER = """
 import json, os, pathlib, sys, time
@@ -61,7 +61,7 @@ def make_queue(aws: LocalAws, unique: str) -> Callable[..., Queue]:
 
 
 @pytest.fixture
-def make_function(aws: LocalAws, unique: str, tmp_path: Path) -> Callable[..., Function]:
+def make_function(aws: LocalAws, unique: str, tmp_path: Path) -> Callable[..., RecordingFunction]:
     """Makes a function: `make_function("{'batchItemFailures': []}", Timeout=5)`."""
     client = aws.client("lambda")
     archive = io.BytesIO()
@@ -71,7 +71,7 @@ def make_function(aws: LocalAws, unique: str, tmp_path: Path) -> Callable[..., F
         RoleName=unique, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17"})
     )
 
-    def make(answer: str = "None", **options: Any) -> Function:
+    def make(answer: str = "None", **options: Any) -> RecordingFunction:
         record = tmp_path / "invocations.jsonl"
         made = client.create_function(
             FunctionName=unique,
@@ -83,7 +83,7 @@ def make_function(aws: LocalAws, unique: str, tmp_path: Path) -> Callable[..., F
             Environment={"Variables": {"OUT": str(record), "ANSWER": answer}},
             **options,
         )
-        return Function(unique, made["FunctionArn"], record)
+        return RecordingFunction(unique, made["FunctionArn"], record)
 
     return make
 

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from local.hyperpod.admin import HyperPodAdmin
 from local.hyperpod.simulator import Simulator
-from local.hyperpod.world import Account
+from local.hyperpod.world import AccountRegion
 
 START = 1_800_000_000.0
 
@@ -33,7 +33,7 @@ class SimulatedHyperPod:
     events: list[Mapping[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.simulator = Simulator(clock=lambda: self.now, account=lambda: Account("000000000000", "us-east-1"))
+        self.simulator = Simulator(clock=lambda: self.now, account=lambda: AccountRegion("000000000000", "us-east-1"))
         self.simulator.install(self.events.append)
         self._admin = HyperPodAdmin(self.simulator)
         self.client = self._client()
@@ -119,11 +119,11 @@ class SimulatedHyperPod:
         body = request.body.encode() if isinstance(request.body, str) else request.body
         status, headers, answer = self.simulator.serve(operation, body)
         received: Any = HeadersDict(headers)
-        return AWSResponse(request.url, status, received, _Raw(answer))
+        return AWSResponse(request.url, status, received, _RawAnswer(answer))
 
 
 @dataclass
-class _Raw:
+class _RawAnswer:
     """What botocore reads an answer from."""
 
     content: bytes

@@ -77,7 +77,7 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
-class Function:
+class RecordingFunction:
     """A function that records its invocations, and answers with the Python expression it was made with."""
 
     name: str

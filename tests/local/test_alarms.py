@@ -10,10 +10,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.aws import LocalAws, LocalAwsError
-from tests.local.support import Function, Queue
+from tests.local.support import Queue, RecordingFunction
 
 MakeQueue = Callable[..., Queue]
-MakeFunction = Callable[..., Function]
+MakeFunction = Callable[..., RecordingFunction]
 PutAlarm = Callable[..., str]
 MakeUser = Callable[..., dict[str, str]]
 _CONTRIBUTORS = "/_local/contributors"
@@ -120,7 +120,7 @@ def test_a_metric_math_alarm_carries_its_metrics(aws: LocalAws, unique: str, put
     assert _shape(metrics) == _shape(documented[:2])
 
 
-def _allow_alarm(aws: LocalAws, function: Function, alarm_arn: str) -> None:
+def _allow_alarm(aws: LocalAws, function: RecordingFunction, alarm_arn: str) -> None:
     aws.client("lambda").add_permission(
         FunctionName=function.name,
         StatementId="alarms",

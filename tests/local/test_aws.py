@@ -12,9 +12,9 @@ import pytest
 
 from local import server
 from local.aws import PROJECT, LocalAws, LocalAwsError
-from tests.local.support import Function, wait_for
+from tests.local.support import RecordingFunction, wait_for
 
-MakeFunction = Callable[..., Function]
+MakeFunction = Callable[..., RecordingFunction]
 _PARENT = """
 import sys, time
 from pathlib import Path

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from local.aws import LocalAws
-from tests.local.support import Function, Queue, wait_for
+from tests.local.support import Queue, RecordingFunction, wait_for
 
 MakeQueue = Callable[..., Queue]
-MakeFunction = Callable[..., Function]
+MakeFunction = Callable[..., RecordingFunction]
 Connect = Callable[..., None]
 
 
@@ -20,7 +20,7 @@ def connect(aws: LocalAws) -> Iterator[Connect]:
     client = aws.client("lambda")
     made: list[str] = []
 
-    def connect(queue: Queue, function: Function, **options: Any) -> None:
+    def connect(queue: Queue, function: RecordingFunction, **options: Any) -> None:
         mapping = client.create_event_source_mapping(
             EventSourceArn=queue.arn,
             FunctionName=function.name,
@@ -105,7 +105,7 @@ def test_what_a_function_reports_as_failed_stays_in_the_queue(
     assert queue.count() == left
 
 
-def _await_result(aws: LocalAws, function: Function) -> None:
+def _await_result(aws: LocalAws, function: RecordingFunction) -> None:
     mappings = aws.client("lambda")
     wait_for(
         "the batch's result",

@@ -9,9 +9,9 @@ import pytest
 
 from local.aws import LocalAws
 from local.patches.function_runtime import interpreter_for
-from tests.local.support import Function, Queue
+from tests.local.support import Queue, RecordingFunction
 
-MakeFunction = Callable[..., Function]
+MakeFunction = Callable[..., RecordingFunction]
 MakeQueue = Callable[..., Queue]
 _OF_LAMBDA = {
     "LANG",

@@ -8,9 +8,9 @@ from datetime import datetime
 import pytest
 
 from local.aws import LocalAws, LocalAwsError
-from tests.local.support import Function, Queue
+from tests.local.support import Queue, RecordingFunction
 
-MakeFunction = Callable[..., Function]
+MakeFunction = Callable[..., RecordingFunction]
 MakeQueue = Callable[..., Queue]
 _INPUT = {
     "InputPathsMap": {"time": "$.time"},
@@ -26,7 +26,7 @@ def _no_sweeps_left(aws: LocalAws) -> Iterator[None]:
     aws.sweep_rule = None
 
 
-def _rule(aws: LocalAws, function: Function, *, allowed: bool = True, **rule: str) -> str:
+def _rule(aws: LocalAws, function: RecordingFunction, *, allowed: bool = True, **rule: str) -> str:
     """A rule that invokes the function, by default once a minute, its input made of the event's time; its ARN."""
     events, name = aws.client("events"), function.name
     arn: str = events.put_rule(Name=name, **(rule or {"ScheduleExpression": "rate(1 minute)"}))["RuleArn"]
