@@ -95,19 +95,25 @@ def instructions(shell_file: Path, cluster: Mapping[str, Any]) -> Iterator[str]:
     """Return lines that can be pasted into a shell as they are."""
     first, second, third, *_ = (node["instance_id"] for node in cluster["nodes"])
     file = shell_file.relative_to(PROJECT) if shell_file.is_relative_to(PROJECT) else shell_file
-    yield "# The local AWS is up. In another shell, in this folder:"
-    yield f"source {quote(str(file))}   # python -m local and the AWS CLI (1 or 2) then use it"
-    yield f"python -m local break {first}   # rebooted, and well again: no mail"
-    yield f"python -m local break {second} --repair-action Replace   # refused: a mail at once"
-    yield f"python -m local break {third} --ends stuck   # rebooted, does not come back: a mail in half a minute"
-    yield "python -m local clusters   # the nodes, as they are"
-    yield "python -m local calls      # each reboot call and its answer"
-    yield "python -m local mail       # what a person gets"
-    yield 'aws sqs start-message-move-task --source-arn "$DEAD_LETTER_QUEUE_ARN" --destination-arn "$INTAKE_QUEUE_ARN"'
-    yield "# The README's commands work there too. CloudWatch Logs Insights does not filter here; instead of its query:"
-    yield f'aws logs filter-log-events --log-group-name "$LOG_GROUP_NAME" --filter-pattern {first}'
-    yield "# Durations are short here, e-mail addresses need no confirmation, and the KMS key is not asked."
-    yield "# Ctrl-C here ends it all."
+    yield from (
+        "# The local AWS is up. In another shell, in this folder (AWS CLI 1 or 2):",
+        f"source {quote(str(file))}",
+        "# A node that is rebooted and well again; one that is refused, with a mail at",
+        "# once; one that does not come back, with a mail in half a minute:",
+        f"python -m local break {first}",
+        f"python -m local break {second} --repair-action Replace",
+        f"python -m local break {third} --ends stuck",
+        "python -m local clusters",
+        "python -m local calls",
+        "python -m local mail",
+        "# README's commands work too, such as the redrive:",
+        "aws sqs start-message-move-task \\",
+        '  --source-arn "$DEAD_LETTER_QUEUE_ARN" --destination-arn "$INTAKE_QUEUE_ARN"',
+        "# Not here: CloudWatch Logs Insights, which does not filter; a node's lines:",
+        f'aws logs filter-log-events --log-group-name "$LOG_GROUP_NAME" \\\n  --filter-pattern {first}',
+        "# Durations are short here, and e-mail addresses need no confirmation.",
+        "# Ctrl-C here ends it all.",
+    )
 
 
 @contextmanager
