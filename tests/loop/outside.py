@@ -421,6 +421,7 @@ class Notice:
     code: str | None
     message: str
     mail: str
+    entry: Mapping[str, str]
 
 
 @dataclass
@@ -471,7 +472,9 @@ class Outside:
             for entry in entries if isinstance(entries, list) else ():
                 node = entry.get("NodeId") or entry.get("NodeLogicalId")
                 code, message = entry.get("ErrorCode"), entry.get("Message", "")
-                kept = Notice(number, self.clock(), body["ClusterName"], name, node, code, message, notification.text)
+                kept = Notice(
+                    number, self.clock(), body["ClusterName"], name, node, code, message, notification.text, entry
+                )
                 self.notices.append(kept)
 
     # -- Intake

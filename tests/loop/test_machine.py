@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from node_remediation.remediate import Effect
-from node_remediation.settings import Settings, SettingsError
+from node_remediation.settings import Override, Settings, SettingsError
 from tests.loop.outside import Cluster, Fault, Slot, Takes, denied, throttled
 from tests.loop.promises import broken, broken_at_the_end
 from tests.loop.world import HOUR, MINUTE, SECOND, A, B, Trouble, World, Write
@@ -52,6 +52,8 @@ def _valid(**values: object) -> Settings | None:
         return None
 
 
+ASK, WAIT = Override(source="hyperpod", action="ask"), Override(wait=timedelta(minutes=2))
+NO_ALARMS = Override(source="alarm:*", action="none")
 limits = (
     st.builds(
         _valid,
@@ -66,6 +68,12 @@ limits = (
         retry_attempts=st.integers(0, 3),
         retry_delay=_minutes(0.5, 2, 15),
         notify_rebooted=st.booleans(),
+        automatic_grace=_minutes(0, 5),
+        overrides=st.sampled_from(
+            [(), (), (ASK,), (ASK, WAIT), (WAIT,), (NO_ALARMS,), (Override(source="alarm:*"), ASK)]
+        ),
+        ask_timeout=_minutes(1, 15, 60),
+        on_no_answer=st.sampled_from(["refuse", "reboot"]),
     )
     .filter(lambda limits: limits is not None)
     .map(lambda limits: limits or Settings())
@@ -162,6 +170,27 @@ class Machine(RuleBasedStateMachine):
         node, second = self.slot(place), self.slot((place[0], other[1]))
         ids = dict.fromkeys([node.logical if logical else node.instance, second.instance])
         self.world.request(*ids, cluster=node.cluster)
+
+    @rule(
+        which=st.integers(0, 3),
+        verdict=st.sampled_from(["Approved", "Approved", "Vetoed"]),
+        late=lateness,
+        copies=copies,
+    )
+    def proposal_is_answered(self, which: int, verdict: str, late: timedelta, copies: int) -> None:
+        told = [notice.entry["IncidentId"] for notice in self.world.notices if notice.list == "Proposed"]
+        incident = told[-1 - which] if which < len(told) else "of-another-stack"
+        self.world.answer(incident, verdict, late=late, copies=copies)
+
+    @rule(place=slots, progress=st.sampled_from(["in progress", "completed successfully", "failed"]), late=lateness)
+    def hyperpod_tells_of_a_reboot(self, place: tuple[str, int], progress: str, late: timedelta) -> None:
+        node = self.slot(place)
+        words = f"Instance reboot {node.instance} in Cluster {node.cluster} and IG workers {progress}"
+        self.world.reboot_event(node, words, late=late)
+
+    @rule(place=slots, status=st.sampled_from(["firing", "firing", "resolved"]), late=lateness, copies=copies)
+    def alert_is_sent(self, place: tuple[str, int], status: str, late: timedelta, copies: int) -> None:
+        self.world.alert(self.slot(place), status, late=late, copies=copies, name="hyperpod-xid")
 
     @precondition(lambda self: self.world.letters)
     @rule(which=st.integers(0, 5))

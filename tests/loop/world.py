@@ -312,8 +312,12 @@ class World:
     def alert(self, slot: Slot, status: str = "firing", *, name: str = "hyperpod-reboot-xid", **how: Any) -> str:
         """Let Alertmanager say that an alert about a node fires, or is resolved."""
         labels = {"alertname": name, "node": f"hyperpod-{slot.instance}", "HyperPodClusterName": slot.cluster}
-        alert = {"status": status, "labels": labels, "annotations": {"summary": "Xid 79"}, "fingerprint": "f1"}
-        return self.post({"receiver": "default", "status": status, "alerts": [alert]}, **how)
+        fingerprint, id_ = f"f-{slot.instance}", self._new("e")
+        alert = {"status": status, "labels": labels, "annotations": {"summary": "Xid 79"}, "fingerprint": fingerprint}
+        body = json.dumps({"receiver": "default", "status": status, "alerts": [alert]})
+        self._note({"id": id_}, slot, f"alert:{name}#{fingerprint}", healthy=status == "resolved")
+        sns = {"Type": "Notification", "MessageId": id_, "Timestamp": _stamp(self.now), "Message": body}
+        return self.post(sns | {"id": id_}, **how)
 
     def alarm(
         self,
@@ -399,6 +403,11 @@ class World:
         event = self._event("hyperpod.node-remediation", "HyperPod Node Reboot Requested", detail)
         self.asked.append(json.dumps(event))
         return self.post(event, **how)
+
+    def answer(self, incident: str, verdict: str, *, reason: str = "", **how: Any) -> str:
+        """Answer a proposed reboot, as a person or a script does."""
+        detail = {"IncidentId": incident, "By": "jo", "Reason": reason}
+        return self.post(self._event("hyperpod.node-remediation", f"HyperPod Node Reboot {verdict}", detail), **how)
 
     def redrive(self, letter: Kept, **how: Any) -> str:
         """Put a letter back on the intake queue."""

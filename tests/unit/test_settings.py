@@ -13,6 +13,7 @@ from node_remediation.settings import (
     LOG_RETENTION_DAYS,
     MODES,
     ClusterTag,
+    Override,
     Settings,
     SettingsError,
     in_words,
@@ -465,3 +466,49 @@ def test_settings_allow_a_cluster_that_any_pattern_fits() -> None:
 def test_every_setting_says_what_it_is_for() -> None:
     """The line of a setting is its documentation."""
     assert not [each.name for each in fields(Settings) if not each.metadata["purpose"]]
+
+
+OVERRIDES = [
+    {"reason": "Xid 45*", "wait": "10m"},
+    {"cluster": "ml-*", "instance_group": "gpu-*", "source": "alarm:hyperpod-reboot-*", "action": "ask"},
+    {"source": "request", "action": "none"},
+]
+
+
+@pytest.mark.parametrize("given_", [OVERRIDES, json.dumps(OVERRIDES)])
+def test_overrides_are_read_from_both_and_written_as_they_were(given_: object) -> None:
+    """In cdk.json a list, on the command line its JSON."""
+    settings = Settings.from_context({"overrides": given_})
+    assert settings.overrides[0] == Override(reason="Xid 45*", wait=timedelta(minutes=10))
+    assert settings.to_context()["overrides"] == OVERRIDES
+    assert Settings.from_env(settings.to_env()).overrides == settings.overrides
+    assert (settings.by_group, Settings().by_group) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("given_", "problem"),
+    [
+        ("ask", "takes a list of objects with the fields cluster, instance_group, source, reason, wait, action"),
+        ({"action": "ask"}, "takes a list of objects with the fields cluster, instance_group, source, reason, wait"),
+        (
+            ["ask"],
+            'entry 1: takes an object with the fields cluster, instance_group, source, reason, wait, action, not "ask"',
+        ),
+        ([{}, {"acton": "ask"}], "entry 2: acton: no such field; there are cluster, instance_group, source, reason"),
+        ([{"action": "drain"}], 'entry 1: action: takes one of reboot, ask, none, not "drain"'),
+        ([{"wait": "2 min"}], 'entry 1: wait: takes a duration from "0s" to "24h" such as "90s", "30m", "24h", not "2'),
+        ([{"source": "alert"}], "entry 1: source: takes hyperpod, request, alarm:NAME, alert:NAME or *, not"),
+        (
+            [{"cluster": "ml_a"}],
+            'entry 1: cluster: takes a HyperPod cluster name, "*" standing for any part, not "ml_a"',
+        ),
+        ([{"reason": 79}], "entry 1: reason: takes a text"),
+        ([{"source": "request", "wait": "1m"}], "entry 1: wait: takes nothing with source request"),
+    ],
+)
+def test_wrong_override_is_one_line_that_names_entry_and_field(given_: object, problem: str) -> None:
+    """A list of rules is where mistakes are made."""
+    with pytest.raises(SettingsError) as raised:
+        Settings.from_context({"overrides": given_})
+    assert str(raised.value).startswith(f"remediation.overrides: {problem}")
+    assert "\n" not in str(raised.value)

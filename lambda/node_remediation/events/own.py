@@ -27,7 +27,6 @@ SOURCE = "hyperpod.node-remediation"
 REQUESTED = "HyperPod Node Reboot Requested"
 APPROVED = "HyperPod Node Reboot Approved"
 VETOED = "HyperPod Node Reboot Vetoed"
-PROPOSED = "HyperPod Node Reboot Proposed"
 FAILED = "HyperPod Node Reboot Failed"
 REFUSED = "HyperPod Node Reboot Refused"
 

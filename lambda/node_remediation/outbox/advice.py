@@ -14,6 +14,7 @@ class Command(StrEnum):
     REBOOT = "reboot"
     REPLACE = "replace"
     RESUME = "resume"
+    ANSWER = "answer"
 
 
 class Advice(NamedTuple):
@@ -40,6 +41,14 @@ _OUTCOMES: dict[str, Advice] = {
         "NOT VERIFIED",
         "look at {it}",
         "The node has status Running, but nothing has said that it is healthy. Check that it takes work again.",
+    ),
+    Outcome.PROPOSED: Advice(
+        "REBOOT PROPOSED",
+        "approve or veto {it}",
+        "The setting overrides asks before this reboot, which is soft: it drains nothing and interrupts what still "
+        "runs on the node. All limits are checked again when you approve. To approve, send this message; to veto, "
+        'send it with "Vetoed" in place of "Approved". A "Reason" may be added.',
+        Command.ANSWER,
     ),
     Outcome.RETRYING: Advice("NOT REBOOTED YET", "nothing to do"),
     Outcome.OBSERVED: Advice("OBSERVED, NOT REBOOTED", "nothing to do"),
@@ -211,6 +220,24 @@ _CODES = {
         "fix the alarm",
         "Make one alarm per node, or a Metrics Insights alarm that groups by InstanceId. To reboot a node now, send a "
         "request (docs/messages.md). " + _DELETE,
+    ),
+    codes.EXCLUDED: Advice(
+        "EXCLUDED BY THE SETTINGS",
+        "look at {it}",
+        "The setting overrides says that nothing is done about such reports. Look at the node. To reboot it all the "
+        "same, send a request (docs/messages.md). " + _DELETE,
+    ),
+    codes.VETOED: Advice(
+        "VETOED",
+        "look at {it}",
+        "The proposed reboot was vetoed. If the node is still unhealthy, repair it another way, or send a request for "
+        "its reboot later (docs/messages.md). " + _DELETE,
+    ),
+    codes.NOT_APPROVED: Advice(
+        "NOT APPROVED",
+        "look at {it}",
+        "Nobody approved the reboot in time. Look at the node. A request (docs/messages.md) reboots it without a "
+        "further question, if all limits allow it. " + _DELETE,
     ),
     codes.UNREADABLE: Advice(
         "MESSAGE NOT READABLE",

@@ -82,6 +82,7 @@ _ORDER = (
     Outcome.NOT_RECOVERED,
     Outcome.REFUSED,
     Outcome.UNREADABLE,
+    Outcome.PROPOSED,
     Outcome.UNVERIFIED,
     Outcome.RETRYING,
     Outcome.OBSERVED,
@@ -91,7 +92,7 @@ _ORDER = (
 )
 # The outcomes that leave a letter in the dead-letter queue; with the next, those that ask for a look.
 _LETTERED = (Outcome.FAILED, Outcome.NOT_RECOVERED, Outcome.REFUSED, Outcome.UNREADABLE)
-_LOOKED_AT = (*_LETTERED, Outcome.UNVERIFIED)
+_LOOKED_AT = (*_LETTERED, Outcome.PROPOSED, Outcome.UNVERIFIED)
 # The outcomes after which no recommendation of HyperPod's holds any more.
 _OVER = (Outcome.RECOVERED, Outcome.SUPERSEDED)
 
@@ -151,10 +152,13 @@ def _said(entry: Entry, frame: Frame) -> str:
     """Return what happened to an entry's node, in order: report, reboots, outcome, HyperPod's own words."""
     lines = [_reported(entry, frame), _history(entry, frame)]
     coded = entry.code and entry.outcome is not Outcome.NOT_RECOVERED  # the heading says that, and so does the message
-    lines.append(f"{entry.code}: {entry.message}" if coded else entry.message)
+    if entry.outcome is not Outcome.PROPOSED:  # what is proposed is quoted above, with who reported it
+        lines.append(f"{entry.code}: {entry.message}" if coded else entry.message)
     if entry.times > 1:
         lines.append(f"This happened {entry.times} times before this mail could be sent.")
-    if entry.again_at:
+    if entry.again_at and entry.outcome is Outcome.PROPOSED:
+        lines.append(f"It waits for an answer until {_time(entry.again_at, frame)}.")
+    elif entry.again_at:
         lines.append(f"The next try is at {_time(entry.again_at, frame)}, automatically.")
     if entry.outcome not in _OVER:
         lines.append(_in_hyperpods_words(entry))
@@ -261,6 +265,8 @@ def _commands(command: Command, entries: Sequence[Entry], frame: Frame) -> list[
     if command is Command.RESUME:
         name = ("--name", frame.places.mode_parameter)
         return [_aws(frame, "ssm", "put-parameter", name, ("--type", "String"), ("--overwrite", "--value", "active"))]
+    if command is Command.ANSWER:
+        return _answers(entries, frame)
     cluster, nodes = entries[0].cluster, _taken(entries)
     if command is Command.NONE or cluster is None or not nodes:
         return []
@@ -273,6 +279,18 @@ def _commands(command: Command, entries: Sequence[Entry], frame: Frame) -> list[
     if command is Command.REPLACE:
         return [*_drain(entries), _wrapped("Replace (this destroys the volumes of the node):"), *calls]
     return calls
+
+
+def _answers(entries: Sequence[Entry], frame: Frame) -> list[str]:
+    """Return the commands that approve proposed reboots, one for each incident."""
+    parts = []
+    for entry in entries:
+        detail = f'"detail": {{"IncidentId": {json.dumps(entry.incident)}, "By": "YOUR NAME"}}'
+        body = f'{{"source": "{own.SOURCE}", "detail-type": "{own.APPROVED}",\n{detail}}}'
+        options = ("--queue-url", frame.places.intake_url), ("--message-body", body)
+        name = f"For {_id(entry)}:\n\n" if len(entries) > 1 else ""
+        parts.append(textwrap.indent(name, "    ") + _aws(frame, "sqs", "send-message", *options))
+    return parts
 
 
 def _drain(entries: Sequence[Entry]) -> list[str]:

@@ -88,6 +88,11 @@ def _machine_body(entries: Sequence[Entry], frame: Frame) -> dict[str, object]:
     for entry in entries:
         id_ = {entry.node.kind.value: entry.node.id} if entry.node else {}
         code = {"ErrorCode": entry.code} if entry.code else {}
+        if entry.outcome is Outcome.PROPOSED:
+            proposal = {"IncidentId": entry.incident or "", "Reason": entry.message}
+            expires = {"Expires": _iso(entry.again_at)} if entry.again_at else {}
+            lists.setdefault("Proposed", []).append(id_ | proposal | expires)
+            continue
         lists.setdefault(_list_of(entry), []).append(id_ | code | {"Message": entry.message})
         if entry.outcome is Outcome.RETRYING:
             next_attempt = {"NextAttempt": _iso(entry.again_at)} if entry.again_at else {}

@@ -253,11 +253,16 @@ def _group_of(matter: Matter) -> str | Missing:
 def _asked(matter: Matter) -> Verdict | None:
     """Ask for approval where the first complaint whose wait is over says so; the last guard."""
     incident, chosen = matter.record.incident, _overrides(matter)
-    if matter.on_demand or not isinstance(chosen, list) or incident is None or incident.approved:
+    if not isinstance(chosen, list) or (incident and incident.approved and not matter.on_demand):
         return None
-    ripe = (override for each, override in chosen if each.began_at + override.wait <= matter.now)
-    first = next((override for override in ripe if override.action != "none"), None)
-    return Ask("all guards said yes; the setting overrides asks first") if first and first.action == "ask" else None
+    acting = [(each, override) for each, override in chosen if override.action != "none"]
+    ripe = (each for each in acting if matter.on_demand or each[0].began_at + each[1].wait <= matter.now)
+    complaint, override = next(ripe, (None, Override()))
+    if complaint is None or override.action != "ask" or (matter.on_demand and complaint.source == REQUEST):
+        return None
+    if matter.on_demand:  # a redriven letter: whoever moves a whole queue has not approved each
+        return refused(codes.NOT_APPROVED, "the setting overrides asks before such a reboot; a request approves it")
+    return Ask("all guards said yes; the setting overrides asks first")
 
 
 def _replacement_advised(matter: Matter) -> Verdict | None:

@@ -25,6 +25,7 @@ TOLD = {
     Outcome.NOT_RECOVERED: "NotRecovered",
     Outcome.REFUSED: "ClusterNotAllowed",
     Outcome.UNREADABLE: "Unreadable",
+    Outcome.PROPOSED: None,
     Outcome.UNVERIFIED: None,
     Outcome.RETRYING: "InstanceIdInUse",
     Outcome.OBSERVED: None,

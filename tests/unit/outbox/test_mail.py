@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node_remediation import events
-from node_remediation.model import IdKind, Node, Outcome, Report, Trigger
+from node_remediation.model import Answered, IdKind, Node, Outcome, Report, Trigger
 from node_remediation.outbox.mail import Frame, mail_text
 from node_remediation.outbox.notifications import notify
 from node_remediation.policy.record import Entry
@@ -88,6 +88,9 @@ NIGHTS: dict[str, list[Entry]] = {
         )
     ],
     "outcome-unknown": [entry(code="OutcomeUnknown", message="no answer within 25 s", reboots=(NOW,), eks=False)],
+    "proposed": [
+        entry(Outcome.PROPOSED, message="Xid 79", again_at=NOW + timedelta(minutes=77), eks=True, group="workers"),
+    ],
     "unreadable": [
         entry(
             Outcome.UNREADABLE,
@@ -109,6 +112,18 @@ def test_mail_of_a_night_reads_as_it_should(name: str) -> None:
     assert f"Subject: {notification.subject}\n\n{notification.text}" == (MAILS / f"{name}.txt").read_text()
 
 
+def test_answers_that_a_mail_gives_are_read_as_approvals_of_its_incidents() -> None:
+    """One for each, ready to be pasted; with "Vetoed" in place of "Approved" it is a veto."""
+    first, second = entry(Outcome.PROPOSED), entry(Outcome.PROPOSED, node=node(2), incident="incident-2")
+    bodies = [command[-1] for command in commands_in(mail(first, second)) if "--message-body" in command]
+    assert len(bodies) == 2
+    for body, of in zip(bodies, (first, second), strict=True):
+        for words, answer in (("Approved", Answered.APPROVED), ("Vetoed", Answered.VETOED)):
+            (read,) = events.read(body.replace("Approved", words), message_id="m", sent=NOW, home=HOME)
+            assert isinstance(read, Report)
+            assert (read.answer, read.incident, read.answered_by) == (answer, of.incident, "YOUR NAME")
+
+
 # -- what happened
 
 
@@ -127,7 +142,7 @@ def test_node_whose_call_was_lost_is_not_said_to_be_unrebooted() -> None:
     assert "a further mail says how this ends" in " ".join(text.split())
 
 
-@pytest.mark.parametrize("outcome", sorted(set(TOLD) - LETTERED - {Outcome.UNVERIFIED}))
+@pytest.mark.parametrize("outcome", sorted(set(TOLD) - LETTERED - {Outcome.PROPOSED, Outcome.UNVERIFIED}))
 def test_mail_that_asks_for_nothing_has_neither_advice_nor_command(outcome: Outcome) -> None:
     """A person who was woken may go back to sleep, whatever code the entry has."""
     text = mail(entry(outcome, code="InstanceIdInUse"))

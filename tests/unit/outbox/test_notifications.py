@@ -20,7 +20,7 @@ from tests.unit.outbox.makers import FRAME, HOSTILE, KNOWN, LOGICAL, NOW, TOLD, 
 MOST = 262_144
 LISTS = ("Failed", "FailedNodeLogicalIds", "Refused", "Rebooted", "Observed", "Recovered")
 # Each entry is in one of these.
-ENTRIES = (*LISTS, "Superseded", "Unverified", "Unreadable")
+ENTRIES = (*LISTS, "Proposed", "Superseded", "Unverified", "Unreadable")
 UNFAILED = [each for each in TOLD if each not in {Outcome.FAILED, Outcome.NOT_RECOVERED, Outcome.RETRYING}]
 
 
@@ -77,7 +77,17 @@ def test_json_holds_every_entry_in_the_apis_shape() -> None:
     }
 
 
-@pytest.mark.parametrize("outcome", UNFAILED)
+def test_proposal_tells_what_an_answer_takes_and_until_when() -> None:
+    """A script that drains nodes needs no mail."""
+    found = body(
+        [entry(Outcome.PROPOSED, message="Xid 79", incident="incident-1", again_at=NOW + timedelta(minutes=15))]
+    )
+    assert found["Proposed"] == [
+        {"NodeId": node(1).id, "IncidentId": "incident-1", "Reason": "Xid 79", "Expires": "2026-11-23T02:29:07Z"}
+    ]
+
+
+@pytest.mark.parametrize("outcome", sorted({*UNFAILED} - {Outcome.PROPOSED}))
 def test_outcome_has_a_list_of_its_name(outcome: Outcome) -> None:
     """Six lists are always there, each other only with something in it."""
     said = entry(outcome, code=None, message="said")
@@ -145,6 +155,7 @@ def test_most_pressing_kind_names_a_message_of_many() -> None:
         "failed",
         "refused",
         "unreadable",
+        "proposed",
         "unverified",
         "retrying",
         "observed",
