@@ -152,7 +152,7 @@ def _said(entry: Entry, frame: Frame) -> str:
     """Return what happened to an entry's node, in order: report, reboots, outcome, HyperPod's own words."""
     lines = [_reported(entry, frame), _history(entry, frame)]
     coded = entry.code and entry.outcome is not Outcome.NOT_RECOVERED  # the heading says that, and so does the message
-    if entry.outcome is not Outcome.PROPOSED:  # what is proposed is quoted above, with who reported it
+    if coded or entry.message != entry.trigger.reason:  # which is quoted above
         lines.append(f"{entry.code}: {entry.message}" if coded else entry.message)
     if entry.times > 1:
         lines.append(f"This happened {entry.times} times before this mail could be sent.")
