@@ -1,62 +1,171 @@
-"""Defines the alarm on what the function has not handled, and so has told nobody."""
+"""Defines the alarms on this system itself: they tell when nobody else would."""
+
+from collections.abc import Iterator, Mapping, Sequence
 
 from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sns as sns
-from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from node_remediation.settings import Settings, SettingsError
+from infra.queues import Queues
+from node_remediation.settings import METRICS_NAMESPACE, Settings, SettingsError
+
+NAMES = ("undelivered", "oldest-report", "errors", "throttles", "sweep", "unsent", "rules", "lost")
+_MINUTE = Duration.minutes(1)
+_FIVE_MINUTES = Duration.minutes(5)
 
 
-def undelivered_alarm_name(stack: Stack) -> str:
-    return f"{stack.stack_name}-undelivered"
+def own_alarm_names(stack: Stack) -> list[str]:
+    return [f"{stack.stack_name}-{name}" for name in NAMES]
 
 
-def undelivered_alarm_arn(stack: Stack) -> str:
-    """Return the alarm's ARN, made from its name: the key and the topic refer to it before the alarm exists."""
-    return stack.format_arn(
-        service="cloudwatch",
-        resource="alarm",
-        resource_name=undelivered_alarm_name(stack),
-        arn_format=ArnFormat.COLON_RESOURCE_NAME,
-    )
+def own_alarm_arns(stack: Stack) -> list[str]:
+    """Return the alarms' ARNs, made from their names: the key and the topic refer to them before they exist."""
+    return [
+        stack.format_arn(
+            service="cloudwatch", resource="alarm", resource_name=name, arn_format=ArnFormat.COLON_RESOURCE_NAME
+        )
+        for name in own_alarm_names(stack)
+    ]
 
 
 def refuse_own_alarms(settings: Settings, stack: Stack) -> None:
-    """Raise SettingsError if a prefix matches this stack's own alarm, which names no node: every report would fail."""
-    name = undelivered_alarm_name(stack)
+    """Raise SettingsError if a prefix matches an alarm of this stack, which names no node: every report would fail."""
     for prefix in settings.alarm_name_prefixes:
-        if name.startswith(prefix):
-            raise SettingsError(
-                "alarm_name_prefixes", f'takes no prefix of this stack\'s own alarm "{name}": "{prefix}"'
-            )
+        for name in own_alarm_names(stack):
+            if name.startswith(prefix):
+                raise SettingsError(
+                    "alarm_name_prefixes", f'takes no prefix of this stack\'s own alarm "{name}": "{prefix}"'
+                )
 
 
-class UndeliveredAlarm(Construct):
-    """Publishes to the topic when a message was never handled.
+class SelfAlarms(Construct):
+    """Publishes to a topic when this system itself does not work. Each description says what to do.
 
-    Letters of the DLQ do not set it off: the function itself tells of them, and no failure gets two mails.
+    Letters of the DLQ set off none: the function itself tells of them, and no failure gets two mails.
     """
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, undelivered: sqs.IQueue, topic: sns.ITopic, what_to_do: str
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        queues: Queues,
+        function: lambda_.IFunction,
+        rule_names: Sequence[str],
+        topic: sns.ITopic,
+        undelivered: str,
+        logs: str,
     ) -> None:
         super().__init__(scope, construct_id)
-        depth = undelivered.metric_approximate_number_of_messages_visible(
-            period=Duration.minutes(1), statistic="Maximum"
+        self._topic = topic
+        see_logs = f"Look for the error in the log group {logs}. "
+        self._alarm("undelivered", _visible(queues), 1, undelivered)
+        self._alarm(
+            "oldest-report",
+            queues.intake.metric_approximate_age_of_oldest_message(period=_MINUTE, statistic="Maximum"),
+            600,
+            "A report has waited over 10 minutes in the intake queue: sick nodes are not rebooted. Check that the "
+            f"function's event source mapping is enabled, and the alarms on errors and throttles. {see_logs}",
         )
+        self._alarm(
+            "errors",
+            function.metric_errors(period=_FIVE_MINUTES),
+            1,
+            f"The function failed in two periods of 5 minutes in a row. {see_logs}Reports are tried again 5 times.",
+            periods=2,
+        )
+        self._alarm(
+            "throttles",
+            function.metric_throttles(period=_FIVE_MINUTES),
+            1,
+            "Lambda turned invocations of the function away in two periods of 5 minutes in a row. Look at the "
+            "account's concurrency in this region, and at the settings max_concurrency and reserved_concurrency.",
+            periods=2,
+        )
+        self._alarm(
+            "sweep",
+            _own("SweepLag"),
+            300,
+            "The sweep is over 5 minutes late, or does not run: nothing is judged again, and no reboot is verified. "
+            f"Check that the schedule's rule is enabled. {see_logs}",
+            periods=5,
+            # The sweep sends its metric each minute, also when nothing is due: silence is the fault.
+            missing=cloudwatch.TreatMissingData.BREACHING,
+        )
+        self._alarm(
+            "unsent",
+            _own("OldestUnsent"),
+            900,
+            "A letter or a notification has waited over 15 minutes in the ledger: the dead-letter queue or the topic "
+            f"takes nothing. Nothing is lost: it is sent once that works. {see_logs}",
+            periods=3,
+        )
+        # Metric names: "Monitoring Amazon EventBridge", EventBridge user guide.
+        self._alarm(
+            "rules",
+            _sum({f"r{n}": _of_rule("FailedInvocations", name) for n, name in enumerate(rule_names)}),
+            1,
+            "EventBridge could not deliver events or the sweep. Events are in the undelivered queue. Check that the "
+            "policies of the queues, the key and the function are as the template has them (drift detection).",
+        )
+        self._alarm(
+            "lost",
+            _sum(
+                {f"r{n}": _of_rule("InvocationsFailedToBeSentToDlq", name) for n, name in enumerate(rule_names)}
+                | {"function": function.metric("DeadLetterErrors", period=_FIVE_MINUTES, statistic="Sum")}
+            ),
+            1,
+            "A report could neither be delivered nor kept in the undelivered queue: it is lost. Check the queue and "
+            "the key, and look at the nodes of your clusters by hand.",
+        )
+
+    def _alarm(
+        self,
+        name: str,
+        metric: cloudwatch.IMetric,
+        threshold: float,
+        what_to_do: str,
+        *,
+        periods: int = 1,
+        # Queues, rules and functions without traffic send no metrics.
+        missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
+    ) -> None:
         alarm = cloudwatch.Alarm(
             self,
-            "Alarm",
-            alarm_name=undelivered_alarm_name(Stack.of(self)),
-            alarm_description=what_to_do,
-            metric=depth,
-            threshold=1,
-            evaluation_periods=1,
+            name,
+            alarm_name=f"{Stack.of(self).stack_name}-{name}",
+            alarm_description=what_to_do.strip(),
+            metric=metric,
+            threshold=threshold,
+            evaluation_periods=periods,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-            # A queue without traffic stops sending its metric after some hours.
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            treat_missing_data=missing,
         )
-        alarm.add_alarm_action(actions.SnsAction(topic))
+        alarm.add_alarm_action(actions.SnsAction(self._topic))
+
+
+def _visible(queues: Queues) -> cloudwatch.IMetric:
+    return queues.undelivered.metric_approximate_number_of_messages_visible(period=_MINUTE, statistic="Maximum")
+
+
+def _own(name: str) -> cloudwatch.IMetric:
+    return cloudwatch.Metric(namespace=METRICS_NAMESPACE, metric_name=name, period=_MINUTE, statistic="Maximum")
+
+
+def _of_rule(name: str, rule: str) -> cloudwatch.IMetric:
+    return cloudwatch.Metric(
+        namespace="AWS/Events",
+        metric_name=name,
+        dimensions_map={"RuleName": rule},
+        period=_FIVE_MINUTES,
+        statistic="Sum",
+    )
+
+
+def _sum(metrics: Mapping[str, cloudwatch.IMetric]) -> cloudwatch.IMetric:
+    """Return the sum of metrics of which each is sent only when it is not zero."""
+    terms: Iterator[str] = (f"FILL({name}, 0)" for name in metrics)
+    return cloudwatch.MathExpression(expression=" + ".join(terms), using_metrics=dict(metrics), period=_FIVE_MINUTES)

@@ -18,7 +18,9 @@ class EncryptionKey(Construct):
     needs none either: it uses the caller's permissions, and a grant that is made with the table.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, alarm_arn: str, topic_arns: Sequence[str]) -> None:
+    def __init__(
+        self, scope: Construct, construct_id: str, *, alarm_arns: Sequence[str], topic_arns: Sequence[str]
+    ) -> None:
         super().__init__(scope, construct_id)
         stack = Stack.of(self)
         # The CDK's standard statement allows kms:* to the account's root: without it a key cannot be administered.
@@ -38,7 +40,7 @@ class EncryptionKey(Construct):
         self._allow(
             "CloudWatchPublishes",
             "cloudwatch.amazonaws.com",
-            {"StringEquals": {"aws:SourceAccount": stack.account}, "ArnEquals": {"aws:SourceArn": alarm_arn}},
+            {"StringEquals": {"aws:SourceAccount": stack.account}, "ArnEquals": {"aws:SourceArn": list(alarm_arns)}},
         )
         if topic_arns:
             self._allow("AlarmTopicsDeliver", "sns.amazonaws.com", {"ArnEquals": {"aws:SourceArn": list(topic_arns)}})

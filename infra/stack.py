@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from aws_cdk import CfnOutput, Stack
+from aws_cdk import aws_events as events
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.alarm_topics import AlarmTopics
-from infra.alarms import UndeliveredAlarm, refuse_own_alarms, undelivered_alarm_arn
+from infra.alarms import SelfAlarms, own_alarm_arns, refuse_own_alarms
 from infra.function import RemediationFunction
 from infra.key import EncryptionKey
 from infra.ledger import Ledger
@@ -28,10 +29,10 @@ class RemediationStack(Stack):
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, asset: Path) -> None:
         super().__init__(scope, construct_id, description="HyperPod node remediation: reboots unhealthy nodes")
         refuse_own_alarms(settings, self)
-        alarm_arn, topic_arns = undelivered_alarm_arn(self), settings.alarm_topic_arns
-        key = EncryptionKey(self, "Encryption", alarm_arn=alarm_arn, topic_arns=topic_arns).key
+        alarm_arns, topic_arns = own_alarm_arns(self), settings.alarm_topic_arns
+        key = EncryptionKey(self, "Encryption", alarm_arns=alarm_arns, topic_arns=topic_arns).key
         queues = Queues(self, "Queues", settings=settings, key=key)
-        topic = FailureTopic(self, "Failures", settings=settings, key=key, alarm_arn=alarm_arn).topic
+        topic = FailureTopic(self, "Failures", settings=settings, key=key, alarm_arns=alarm_arns).topic
         table = Ledger(self, "Ledger", key=key).table
         log_group = FunctionLogs(self, "Logs", settings=settings).log_group
         role = FunctionRole(
@@ -55,14 +56,17 @@ class RemediationStack(Stack):
             table=table,
             log_group=log_group,
         ).function
-        self._feed(settings, queues)
+        rules = self._feed(settings, queues)
         sweep = Sweep(self, "Sweep", function=function).rule
-        UndeliveredAlarm(
+        SelfAlarms(
             self,
-            "Alarm",
-            undelivered=queues.undelivered,
+            "Alarms",
+            queues=queues,
+            function=function,
+            rule_names=[*(rule.ref for rule in rules), sweep.rule_name],
             topic=topic,
-            what_to_do=_what_to_do(queues, log_group),
+            undelivered=_undelivered(queues, log_group),
+            logs=log_group.log_group_name,
         )
         self._output(
             IntakeQueueUrl=queues.intake.queue_url,
@@ -81,12 +85,13 @@ class RemediationStack(Stack):
             SweepRuleName=sweep.rule_name,
         )
 
-    def _feed(self, settings: Settings, queues: Queues) -> None:
+    def _feed(self, settings: Settings, queues: Queues) -> list[events.CfnRule]:
         both = {"intake": queues.intake, "undelivered": queues.undelivered}
         rules = Rules(self, "Rules", settings=settings, **both)
         AlarmTopics(self, "AlarmTopics", topic_arns=settings.alarm_topic_arns, **both)
         queues.let_in(service="events.amazonaws.com", source_arns=rules.arns)
         queues.let_in(service="sns.amazonaws.com", source_arns=settings.alarm_topic_arns)
+        return rules.rules
 
     def _output(self, **outputs: str) -> None:
         for name, value in outputs.items():
@@ -98,7 +103,7 @@ def _redrive_command(source: sqs.IQueue, intake: sqs.IQueue) -> str:
     return f"aws sqs start-message-move-task --source-arn {source.queue_arn} --destination-arn {intake.queue_arn}"
 
 
-def _what_to_do(queues: Queues, log_group: logs.ILogGroup) -> str:
+def _undelivered(queues: Queues, log_group: logs.ILogGroup) -> str:
     return (
         "A report of a HyperPod node was never handled, and no other mail tells of it: it crashed the function five "
         f"times, or EventBridge, SNS or Lambda could not deliver it. Read it: aws sqs receive-message --queue-url "

@@ -1,19 +1,28 @@
 """Tests the alarm on what the function has not handled."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from infra.alarms import NAMES
 from node_remediation.settings import SettingsError
 from tests.infra.template import FULL, Template, synthesize
 
 NAME = "HyperPodNodeRemediation-undelivered"
+OWN = [f"HyperPodNodeRemediation-{name}" for name in NAMES]
 LONGEST_DESCRIPTION = 1024
+
+
+def alarms(template: Template) -> dict[str, dict[str, Any]]:
+    """Return the alarms by their names, less the stack's."""
+    found = template.of("AWS::CloudWatch::Alarm").values()
+    return {each["AlarmName"].removeprefix("HyperPodNodeRemediation-"): each for each in found}
 
 
 def test_alarm_rings_for_what_was_never_handled_and_not_for_letters(default: Template) -> None:
     """A letter has its mail already. It needs one minute, and a queue that sends no metric does not set it off."""
-    (alarm,) = default.of("AWS::CloudWatch::Alarm").values()
+    alarm = alarms(default)["undelivered"]
     assert {key: alarm[key] for key in alarm if key not in ("AlarmDescription", "AlarmName")} == {
         "AlarmActions": ["<FailuresTopic>"],
         "ComparisonOperator": "GreaterThanOrEqualToThreshold",
@@ -28,29 +37,74 @@ def test_alarm_rings_for_what_was_never_handled_and_not_for_letters(default: Tem
     }
 
 
-def test_alarm_tells_a_person_where_to_look_and_how_to_try_again(default: Template) -> None:
-    """The description fits CloudWatch's limit when the placeholders are real names."""
-    (alarm,) = default.of("AWS::CloudWatch::Alarm").values()
-    description = alarm["AlarmDescription"]
+@pytest.mark.parametrize(
+    ("name", "metric", "limits"),
+    [
+        (
+            "oldest-report",
+            ("AWS/SQS", "ApproximateAgeOfOldestMessage", "<QueuesIntake.QueueName>"),
+            600,
+            60,
+            "notBreaching",
+        ),
+        ("errors", ("AWS/Lambda", "Errors", "<RemediationFunction>"), (1, 600, "notBreaching")),
+        ("throttles", ("AWS/Lambda", "Throttles", "<RemediationFunction>"), (1, 600, "notBreaching")),
+        ("sweep", ("HyperPodNodeRemediation", "SweepLag", None), (300, 300, "breaching")),
+        ("unsent", ("HyperPodNodeRemediation", "OldestUnsent", None), (900, 180, "notBreaching")),
+    ],
+)
+def test_alarm_watches_what_would_fail_in_silence(
+    default: Template, name: str, metric: tuple[str, str, str | None], limits: tuple[int, int, str]
+) -> None:
+    """A sweep that sends no metric does not run: its silence is the fault."""
+    alarm = alarms(default)[name]
+    dimensions = [each["Value"] for each in alarm.get("Dimensions", ())] or [None]
+    assert (alarm["Namespace"], alarm["MetricName"], *dimensions) == metric
+    seconds = alarm["Period"] * alarm["EvaluationPeriods"]
+    assert (alarm["Threshold"], seconds, alarm["TreatMissingData"]) == limits
+    assert alarm["AlarmActions"] == ["<FailuresTopic>"]
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "others"),
+    [("rules", "FailedInvocations", []), ("lost", "InvocationsFailedToBeSentToDlq", ["DeadLetterErrors"])],
+)
+def test_alarm_adds_up_what_no_rule_could_deliver(default: Template, name: str, metric: str, others: list[str]) -> None:
+    """Every rule of the stack, the sweep's too; each sends its metric only when it is not zero."""
+    parts = alarms(default)[name]["Metrics"]
+    (total,) = [each for each in parts if each.get("ReturnData") is not False]
+    stats = {each["Id"]: each["MetricStat"] for each in parts if "MetricStat" in each}
+    assert total["Expression"] == " + ".join(f"FILL({id_}, 0)" for id_ in stats)
+    assert [each["Metric"]["MetricName"] for each in stats.values()] == [metric] * 4 + others
+    watched = {each["Metric"]["Dimensions"][0]["Value"] for each in stats.values()} - {"<RemediationFunction>"}
+    assert watched == {f"<{name}>" for name in default.of("AWS::Events::Rule")}
+
+
+def test_each_alarm_says_what_to_do_within_cloudwatchs_limit(default: Template) -> None:
+    """With real names in place of the placeholders."""
+    for name, alarm in alarms(default).items():
+        description = alarm["AlarmDescription"]
+        assert len(description) + 130 * description.count("<") < LONGEST_DESCRIPTION, name
+        assert any(word in description for word in ("Check ", "Look ", "Read "))
+    undelivered = alarms(default)["undelivered"]["AlarmDescription"]
     command = (
         "aws sqs start-message-move-task --source-arn <QueuesUndelivered.Arn> --destination-arn <QueuesIntake.Arn>"
     )
-    assert description.endswith(command)
-    assert "--queue-url <QueuesUndelivered>" in description
-    assert "<LogsLogGroup>" in description
-    assert len(description) + 4 * 130 < LONGEST_DESCRIPTION
+    assert undelivered.endswith(command)
+    assert "--queue-url <QueuesUndelivered>" in undelivered
+    assert "<LogsLogGroup>" in undelivered
 
 
-def test_topic_accepts_messages_of_that_alarm_only(default: Template) -> None:
+def test_topic_accepts_messages_of_our_own_alarms_only(default: Template) -> None:
     """The function publishes with its own policy."""
     (policy,) = default.of("AWS::SNS::TopicPolicy").values()
     allowed = [each for each in policy["PolicyDocument"]["Statement"] if each["Effect"] == "Allow"]
-    arn = f"arn:<AWS::Partition>:cloudwatch:<AWS::Region>:<AWS::AccountId>:alarm:{NAME}"
+    arns = [f"arn:<AWS::Partition>:cloudwatch:<AWS::Region>:<AWS::AccountId>:alarm:{name}" for name in OWN]
     assert [(each["Principal"], each["Action"], each["Condition"]) for each in allowed] == [
         (
             {"Service": "cloudwatch.amazonaws.com"},
             "sns:Publish",
-            {"StringEquals": {"aws:SourceAccount": "<AWS::AccountId>"}, "ArnEquals": {"aws:SourceArn": arn}},
+            {"StringEquals": {"aws:SourceAccount": "<AWS::AccountId>"}, "ArnEquals": {"aws:SourceArn": arns}},
         )
     ]
 
@@ -58,7 +112,7 @@ def test_topic_accepts_messages_of_that_alarm_only(default: Template) -> None:
 def test_our_own_alarms_match_no_prefix(full: Template) -> None:
     """Otherwise each would come back as a report that names no node."""
     names = [each["AlarmName"] for each in full.of("AWS::CloudWatch::Alarm").values()]
-    assert names == [NAME]
+    assert sorted(names) == sorted(OWN)
     prefixes = FULL["alarm_name_prefixes"]
     assert isinstance(prefixes, list)
     assert not [name for name in names if name.startswith(tuple(prefixes))]

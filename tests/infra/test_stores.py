@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
+from infra.alarms import NAMES
 from node_remediation.settings import INDEX_NAME
 from tests.infra.template import TOPIC, Template
 
-ALARM = "arn:<AWS::Partition>:cloudwatch:<AWS::Region>:<AWS::AccountId>:alarm:HyperPodNodeRemediation-undelivered"
+ALARM = "arn:<AWS::Partition>:cloudwatch:<AWS::Region>:<AWS::AccountId>:alarm:HyperPodNodeRemediation"
+ALARMS = [f"{ALARM}-{name}" for name in NAMES]
 USE = ["kms:GenerateDataKey", "kms:Decrypt"]
 RULES = ["<RulesNodeHealth.Arn>", "<RulesInstanceEvents.Arn>", "<RulesAlarms.Arn>"]
 FED = ("QueuesIntake", "QueuesUndelivered")
@@ -21,14 +23,14 @@ def _users(template: Template) -> dict[str, object]:
     }
 
 
-def test_key_by_default_is_for_the_account_eventbridge_and_our_own_alarm(default: Template) -> None:
-    """CloudWatch may use it for that alarm only."""
+def test_key_by_default_is_for_the_account_eventbridge_and_our_own_alarms(default: Template) -> None:
+    """CloudWatch may use it for those alarms only."""
     assert _users(default) == {
         "arn:<AWS::Partition>:iam::<AWS::AccountId>:root": ("kms:*", None),
         "events.amazonaws.com": (USE, None),
         "cloudwatch.amazonaws.com": (
             USE,
-            {"StringEquals": {"aws:SourceAccount": "<AWS::AccountId>"}, "ArnEquals": {"aws:SourceArn": ALARM}},
+            {"StringEquals": {"aws:SourceAccount": "<AWS::AccountId>"}, "ArnEquals": {"aws:SourceArn": ALARMS}},
         ),
     }
 

@@ -59,6 +59,7 @@ def _needless(world: World) -> Iterator[str]:
         if any(f'"{cluster}"' in body and (instance in body or f'"{place}"' in body) for body in world.asked):
             continue
         said = [said for said in world.said if (said.slot.cluster, said.slot.logical) == (cluster, place)]
+        said = [each for each in said if not each.healthy or each.instance == instance]  # not of its predecessor
         if any(each.event_id in world.by_composite for each in said):
             continue  # a child or its parent complains, as the child was when the event was sent
         if not any(_stands(world, [each for each in said if each.source == source], at) for source in _sources(said)):
