@@ -12,6 +12,7 @@ os.environ.setdefault("JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION", "1")
 try:
     from aws_cdk import App
 
+    from infra.alarm_topics import refuse_topics_elsewhere
     from infra.context import merged_context
     from infra.errors import ContextError, PackagingError
     from infra.function_asset import function_asset
@@ -30,6 +31,9 @@ def main() -> None:
     app = App()
     try:
         settings = Settings.from_context(merged_context(app.node.get_all_context()))
+        # The CDK CLI sets both where there are credentials.
+        account, region = os.environ.get("CDK_DEFAULT_ACCOUNT"), os.environ.get("CDK_DEFAULT_REGION")
+        refuse_topics_elsewhere(settings.alarm_topic_arns, account=account, region=region)
         RemediationStack(app, STACK, settings=settings, asset=function_asset(full_sdk=settings.full_sdk))
     except (ContextError, SettingsError, PackagingError) as error:
         sys.exit(str(error))

@@ -42,7 +42,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "retry_attempts",
         "retry_delay",
     ),
-    "Notifications": ("notification_emails", "notify_rebooted"),
+    "Notifications": ("notification_emails", "operations_topic_arn", "notify_rebooted"),
     "The function": ("batch_size", "batch_window", "max_concurrency", "log_retention_days", "full_sdk"),
 }
 

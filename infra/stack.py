@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from aws_cdk import CfnOutput, Stack
+from aws_cdk import Annotations, CfnOutput, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
@@ -57,6 +58,8 @@ class RemediationStack(Stack):
             log_group=log_group,
         ).function
         rules = self._feed(settings, queues)
+        if not settings.notification_emails and settings.operations_topic_arn is None:
+            self._warn_that_nobody_is_told(topic)
         sweep = Sweep(self, "Sweep", function=function).rule
         SelfAlarms(
             self,
@@ -64,7 +67,7 @@ class RemediationStack(Stack):
             queues=queues,
             function=function,
             rule_names=[*(rule.ref for rule in rules), sweep.rule_name],
-            topic=topic,
+            topic=self._operations_topic(settings) or topic,
             undelivered=_undelivered(queues, log_group),
             logs=log_group.log_group_name,
         )
@@ -83,6 +86,18 @@ class RemediationStack(Stack):
             LedgerTableName=table.table_name,
             ModeParameterName=mode_parameter_name(self),
             SweepRuleName=sweep.rule_name,
+        )
+
+    def _operations_topic(self, settings: Settings) -> sns.ITopic | None:
+        arn = settings.operations_topic_arn
+        return sns.Topic.from_topic_arn(self, "Operations", arn) if arn else None
+
+    def _warn_that_nobody_is_told(self, topic: sns.ITopic) -> None:
+        Annotations.of(topic).add_warning_v2(
+            "hyperpod-node-remediation:nobody-is-told",
+            "nobody is told of failures: set notification_emails or operations_topic_arn in cdk.json, or subscribe "
+            "after the deploy, with the ARN of the output FailureTopicArn: aws sns subscribe --protocol email "
+            "--notification-endpoint ADDRESS --topic-arn ARN",
         )
 
     def _feed(self, settings: Settings, queues: Queues) -> list[events.CfnRule]:

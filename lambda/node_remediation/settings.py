@@ -230,9 +230,9 @@ _CLUSTER = _optional(Kind(_text(_NAME), "a HyperPod cluster name"))
 # A prefix becomes part of ARN patterns in IAM, where these characters have a special meaning.
 _PREFIXES = _list_of(_text(r"[^*?$\x00-\x1f]{1,255}"), "beginnings of alarm names, without *, ? or $")
 # Alarms cannot publish to FIFO topics, whose names end in .fifo.
-_TOPICS = _list_of(
-    _text(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}"), "ARNs of standard SNS topics"
-)
+_TOPIC_ARN = _text(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}")
+_TOPICS = _list_of(_TOPIC_ARN, "ARNs of standard SNS topics")
+_TOPIC = _optional(Kind(_TOPIC_ARN, "the ARN of a standard SNS topic"))
 _EMAILS = _list_of(_text(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+"), "e-mail addresses")
 _GROUPS = _list_of(_text(r"[A-Za-z0-9*-]{1,63}"), 'instance group names, "*" standing for any part')
 _OVERRIDE: Mapping[str, Kind[Any]] = {
@@ -287,6 +287,9 @@ class Settings:
     )
     notification_emails: tuple[str, ...] = _setting(
         [], _EMAILS, "e-mail addresses subscribed to the failure topic", of_stack=True
+    )
+    operations_topic_arn: str | None = _setting(
+        None, _TOPIC, "topic for alarms on this system itself, in place of the failure topic", of_stack=True
     )
     notify_rebooted: bool = _setting(False, _FLAG, "whether successful reboots are notified too")
     cluster_tag: ClusterTag | None = _setting(None, _TAG, "a tag that IAM requires of each cluster", of_stack=True)  # noqa: RUF009

@@ -19,7 +19,7 @@ FULL: dict[str, object] = {
     "clusters": ["train-*", "lab"],
     "default_cluster": "lab",
     "alarm_name_prefixes": ["hyperpod-", "gpu/"],
-    "alarm_topic_arns": [TOPIC, "arn:aws:sns:eu-west-1:111122223333:other"],
+    "alarm_topic_arns": [TOPIC, "arn:aws:sns:us-east-1:111122223333:other"],
     "batch_size": 10,
     "batch_window": "0s",
     "max_concurrency": 2,

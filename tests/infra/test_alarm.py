@@ -7,7 +7,7 @@ import pytest
 
 from infra.alarms import NAMES
 from node_remediation.settings import SettingsError
-from tests.infra.template import FULL, Template, synthesize
+from tests.infra.template import FULL, TOPIC, Template, synthesize
 
 NAME = "HyperPodNodeRemediation-undelivered"
 OWN = [f"HyperPodNodeRemediation-{name}" for name in NAMES]
@@ -123,3 +123,9 @@ def test_prefix_of_our_own_alarm_is_refused(prefix: str, tmp_path: Path) -> None
     """The error is one line that names the setting and the alarm."""
     with pytest.raises(SettingsError, match=rf"^remediation\.alarm_name_prefixes: .*{NAME}.*\"{prefix}\"$"):
         synthesize({"alarm_name_prefixes": ["gpu-", prefix]}, tmp_path)
+
+
+def test_alarms_go_to_the_operations_topic_where_there_is_one(tmp_path: Path) -> None:
+    """It may have another key: queues, ledger and topic share one, which is a common cause of silence."""
+    template = synthesize({"operations_topic_arn": TOPIC}, tmp_path)
+    assert {tuple(each["AlarmActions"]) for each in alarms(template).values()} == {(TOPIC,)}

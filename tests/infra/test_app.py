@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 
 import app
+from infra.alarm_topics import refuse_topics_elsewhere
 from infra.context import merged_context
 from infra.errors import ContextError
 from infra.function_asset import NO_INTERPRETER, function_asset
 from infra.interpreter import find_interpreter
 from local import deploy
 from local.deploy import DeployFailed
-from node_remediation.settings import Settings
+from node_remediation.settings import Settings, SettingsError
+from tests.infra.template import TOPIC
 
 ROOT = Path(app.__file__).parent
 QUIET = "" if find_interpreter(os.environ) else f"{NO_INTERPRETER}\n"
@@ -62,8 +64,34 @@ def test_cli_without_credentials_synthesizes_and_warns_of_nothing(tmp_path: Path
     """The CLI would count the feature flags that are not set."""
     env = _without_credentials() | {"PATH": f"{ROOT / '.venv/bin'}:{os.environ['PATH']}"}
     command = ["cdk", "synth", "--quiet", "--no-notices", "--output", str(tmp_path)]
-    ran = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    told = [*command, "-c", "remediation.notification_emails=oncall@example.com"]
+    ran = subprocess.run(told, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", QUIET)
+    ran = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert "WARNING nobody is told of failures: set notification_emails" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("topics", "home", "region"),
+    [
+        ([TOPIC, TOPIC.replace("us-east-1", "eu-west-1")], (None, None), "us-east-1"),
+        ([TOPIC], ("111122223333", "us-west-2"), "us-west-2"),
+        ([TOPIC], ("999999999999", "us-east-1"), "us-east-1"),
+    ],
+)
+def test_alarm_topic_of_another_region_or_account_is_refused_at_synth(
+    topics: list[str], home: tuple[str | None, str | None], region: str
+) -> None:
+    """A deploy would fail, after minutes; where the stack goes is known with credentials alone."""
+    with pytest.raises(SettingsError) as raised:
+        refuse_topics_elsewhere(topics, account=home[0], region=home[1])
+    account = home[0] or "111122223333"
+    assert str(raised.value) == (
+        f"remediation.alarm_topic_arns: takes topics of the stack's own region and account ({region}, {account}), not "
+        f'"{topics[-1]}": deploy this stack there too; the nodes that its alarms watch are there'
+    )
+    refuse_topics_elsewhere([TOPIC], account=None, region="us-east-1")
+    refuse_topics_elsewhere([], account=None, region=None)
 
 
 @pytest.mark.parametrize(

@@ -80,13 +80,10 @@ def test_logs_are_kept_as_long_as_the_setting_says(default: Template, full: Temp
     assert function["LoggingConfig"] == {"LogGroup": "<LogsLogGroup>"}
 
 
-def test_alarm_topics_feed_the_intake_queue_from_their_own_regions(full: Template) -> None:
+def test_alarm_topics_feed_the_intake_queue(full: Template) -> None:
     """What a topic cannot deliver goes to the queue with the alarm."""
     fed = [each for each in full.of("AWS::SNS::Subscription").values() if each["Protocol"] == "sqs"]
-    assert [(each["TopicArn"], each["Region"]) for each in fed] == [
-        (TOPIC, "us-east-1"),
-        ("arn:aws:sns:eu-west-1:111122223333:other", "eu-west-1"),
-    ]
+    assert [each["TopicArn"] for each in fed] == [TOPIC, "arn:aws:sns:us-east-1:111122223333:other"]
     assert {each["Endpoint"] for each in fed} == {"<QueuesIntake.Arn>"}
     assert {each["RedrivePolicy"]["deadLetterTargetArn"] for each in fed} == {"<QueuesUndelivered.Arn>"}
 

@@ -37,7 +37,7 @@ def test_key_by_default_is_for_the_account_eventbridge_and_our_own_alarms(defaul
 
 def test_key_with_alarm_topics_is_for_sns_on_behalf_of_these_topics_too(full: Template) -> None:
     """SNS can deliver to an encrypted queue only if it may use the queue's key."""
-    condition = {"ArnEquals": {"aws:SourceArn": [TOPIC, "arn:aws:sns:eu-west-1:111122223333:other"]}}
+    condition = {"ArnEquals": {"aws:SourceArn": [TOPIC, "arn:aws:sns:us-east-1:111122223333:other"]}}
     assert _users(full)["sns.amazonaws.com"] == (USE, condition)
 
 
@@ -103,7 +103,7 @@ def test_queue_by_default_lets_in_exactly_this_stacks_rules(default: Template, q
 @pytest.mark.parametrize("queue", FED)
 def test_queue_with_alarm_topics_lets_in_these_topics_too(full: Template, queue: str) -> None:
     """A subscription sends to the second what it cannot deliver to the first."""
-    topics = {"ArnEquals": {"aws:SourceArn": [TOPIC, "arn:aws:sns:eu-west-1:111122223333:other"]}}
+    topics = {"ArnEquals": {"aws:SourceArn": [TOPIC, "arn:aws:sns:us-east-1:111122223333:other"]}}
     assert _senders(full, queue)["sns.amazonaws.com"] == topics
 
 
