@@ -43,9 +43,7 @@ def test_alarm_rings_for_what_was_never_handled_and_not_for_letters(default: Tem
         (
             "oldest-report",
             ("AWS/SQS", "ApproximateAgeOfOldestMessage", "<QueuesIntake.QueueName>"),
-            600,
-            60,
-            "notBreaching",
+            (600, 60, "notBreaching"),
         ),
         ("errors", ("AWS/Lambda", "Errors", "<RemediationFunction>"), (1, 600, "notBreaching")),
         ("throttles", ("AWS/Lambda", "Throttles", "<RemediationFunction>"), (1, 600, "notBreaching")),
