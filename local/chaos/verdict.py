@@ -114,15 +114,12 @@ def _claimed(seen: Evidence) -> list[SeenReboot]:
         if item.claims:
             _, cluster, node = item.key.split("#", 2)
             claims[seen.named((cluster, node, None))] += item.claims
-    return [
-        replace(
-            each,
-            at=max(
-                (at for at in claims[seen.named((each.cluster, each.node, None))] if at <= each.at), default=each.at
-            ),
-        )
-        for each in seen.reboots
-    ]
+
+    def claimed_at(reboot: SeenReboot) -> float:
+        of_node = claims[seen.named((reboot.cluster, reboot.node, None))]
+        return max((at for at in of_node if at <= reboot.at), default=reboot.at)
+
+    return [replace(each, at=claimed_at(each)) for each in seen.reboots]
 
 
 def _by_node(seen: Evidence) -> dict[tuple[str, str], list[float]]:
