@@ -150,12 +150,16 @@ def read_metric(printed: Iterable[tuple[str, str]], name: str, **dimensions: str
 
 @dataclass(frozen=True, slots=True)
 class LedgerItem:
-    """Describes an item of the ledger: when it is due, its incident, and its number of unsent outbox entries."""
+    """Describes an item of the ledger: when it is due, its incident, and its number of unsent outbox entries.
+
+    `claims` are the times at which the node was claimed for a reboot, in seconds since 1970.
+    """
 
     key: str
     due: float | None = None
     incident: str | None = None
     unsent: int = 0
+    claims: tuple[float, ...] = ()
 
     @classmethod
     def read(cls, item: Mapping[str, Any]) -> Self:
@@ -167,6 +171,7 @@ class LedgerItem:
             due=float(due["N"]) / 1000 if due else None,
             incident=incident.get("id", {}).get("S"),
             unsent=sum(any(entry.get(part, {}).get("BOOL") for part in ("letter", "topic")) for entry in entries),
+            claims=tuple(float(claim["N"]) / 1000 for claim in item.get("reboots", {}).get("L", ())),
         )
 
 

@@ -3,7 +3,7 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -12,8 +12,6 @@ from local.observing import ENDS, DeadLetter, Key, LedgerItem, LogLine, TopicEnt
 _OPENS = frozenset({"rebooted", "waiting", "retrying", "deferred"})
 _TOLD_AS_FAILED = frozenset({"failed", "refused", "not_recovered"})
 _UNKNOWN = "OutcomeUnknown"
-# Limits count from the claim, which is saved just before the call; from outside only the call is seen.
-CALL_SECONDS = 3.0
 # A sweep comes once a second, and takes some time.
 _SWEEP_SECONDS = 5.0
 
@@ -106,9 +104,27 @@ def violations(seen: Evidence) -> list[str]:
     return [violation for check in checks for violation in check(seen)]
 
 
+def _claimed(seen: Evidence) -> list[SeenReboot]:
+    """Return the reboots with the times of their claims, from which all limits count.
+
+    A call may come seconds after its claim, on a busy machine or after faults.
+    """
+    claims: dict[Key, list[float]] = defaultdict(list)
+    for item in seen.items:
+        if item.claims:
+            _, cluster, node = item.key.split("#", 2)
+            claims[seen.named((cluster, node, None))] += item.claims
+
+    def claimed_at(reboot: SeenReboot) -> float:
+        of_node = claims[seen.named((reboot.cluster, reboot.node, None))]
+        return max((at for at in of_node if at <= reboot.at), default=reboot.at)
+
+    return [replace(each, at=claimed_at(each)) for each in seen.reboots]
+
+
 def _by_node(seen: Evidence) -> dict[tuple[str, str], list[float]]:
     times: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for reboot in seen.reboots:
+    for reboot in _claimed(seen):
         times[reboot.cluster, reboot.node].append(reboot.at)
     return {node: sorted(at) for node, at in times.items()}
 
@@ -116,7 +132,7 @@ def _by_node(seen: Evidence) -> dict[tuple[str, str], list[float]]:
 def _cooldowns(seen: Evidence) -> Iterator[str]:
     for (cluster, node), times in _by_node(seen).items():
         for earlier, later in pairwise(times):
-            if later - earlier < seen.limits.cooldown - CALL_SECONDS:
+            if later - earlier < seen.limits.cooldown:
                 yield f"{cluster}/{node} was rebooted twice within {later - earlier:.1f} s"
 
 
@@ -127,9 +143,9 @@ def _limits(seen: Evidence) -> Iterator[str]:
 
 
 def _budgets(seen: Evidence) -> Iterator[str]:
-    window = seen.limits.budget_window - CALL_SECONDS
+    window, reboots = seen.limits.budget_window, _claimed(seen)
     for cluster, nodes in seen.nodes.items():
-        times = sorted(reboot.at for reboot in seen.reboots if reboot.cluster == cluster)
+        times = sorted(reboot.at for reboot in reboots if reboot.cluster == cluster)
         most = max((sum(at - window < other <= at for other in times) for at in times), default=0)
         if most > seen.limits.budget(nodes):
             yield f"{cluster}: {most} reboots within {window:g} s, its budget is {seen.limits.budget(nodes)}"

@@ -20,6 +20,7 @@ def system() -> Iterator[System]:
                 "remediation.clusters": "ml-*",
                 "remediation.batch_window": "1s",
                 "remediation.budget_percent": "100",
+                "remediation.healthy_for": "1s",
                 "remediation.alarm_topic_arns": topic,
                 "remediation.notification_emails": "oncall@example.com",
             },

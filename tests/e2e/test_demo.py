@@ -126,11 +126,11 @@ def test_demo_of_a_function_that_does_nothing_fails_soon_and_says_what_is_missin
 
 
 def test_example_of_the_readme_is_played_now_on_a_node_made_for_it(screen: Console) -> None:
-    """A health event of years ago and of another account ends in a reboot of its node, which then is well."""
-    assert main(["--event", str(PROJECT / "local/demo/node-health.json")], console=screen) == 0
+    """A health event of another time and account ends in a reboot of its node, which then is well."""
+    assert main(["--event", str(PROJECT / "docs/node-health.json")], console=screen) == 0
     text = shown(screen)
     assert "111122223333, us-west-2 in the file, 000000000000, us-east-1 here" in " ".join(text.split())
-    assert "sample-cluster, made for it" in text
+    assert "ml-training, made for it" in text
     assert "rebooted: i-0123456789abcdef0" in text
     assert "recovered: i-0123456789abcdef0" in text
     assert "BatchRebootClusterNodes was called for i-0123456789abcdef0: the reboot started." in " ".join(text.split())

@@ -239,9 +239,9 @@ def test_alarm_that_does_not_say_what_to_reboot_is_refused_with_the_original(
 
 
 def test_cluster_that_is_not_allowed_is_refused(system: System) -> None:
-    """The setting clusters names ml-*: another cluster's node is left alone, and people know."""
+    """The setting clusters names ml-*; no rule takes another cluster's event, so it is put on the intake queue."""
     cluster = system.cluster(name="research-1")
-    system.put(events.health(cluster.name, cluster.nodes[0]))
+    system.send(events.health(cluster.name, cluster.nodes[0]))
     [letter] = system.letters(ClusterName=cluster.name)
     assert json.loads(letter["body"])["detail-type"] == "HyperPod Node Reboot Refused"
     [told] = system.notifications(cluster.name)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,14 @@ from local.interrupts import INTERRUPTED
 
 _PATIENCE_SECONDS = 60.0
 _CHAOS, _DEMO, _UP = ["local.chaos", "--seconds", "60"], ["local", "demo"], ["local", "up"]
+
+
+@pytest.fixture(autouse=True)
+def heeded() -> Iterator[None]:
+    """Let a process that is started heed Ctrl-C, also where the tests run in the background and ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def _has(directory: Path, pattern: str) -> bool:

@@ -29,8 +29,13 @@ _DOWN = {"count": 3, "status": 500, "code": "InternalFailure"}
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
     """A system on which the stories of the chosen tests have been played."""
     with LocalAws() as aws:
-        context = {"remediation.batch_window": "1s", "remediation.budget_percent": "100"}
-        outputs = deploy(aws, context=context | {"remediation.notification_emails": "oncall@example.com"})
+        context = {
+            "remediation.batch_window": "1s",
+            "remediation.budget_percent": "100",
+            "remediation.healthy_for": "1s",
+            "remediation.notification_emails": "oncall@example.com",
+        }
+        outputs = deploy(aws, context=context)
         functions, intake = aws.client("lambda"), outputs["IntakeQueueUrl"]
         functions.update_function_configuration(FunctionName=outputs["FunctionName"], Timeout=_FUNCTION_SECONDS)
         seconds = {"VisibilityTimeout": str(_VISIBILITY_SECONDS)}

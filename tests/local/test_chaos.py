@@ -56,8 +56,15 @@ def test_a_good_run_has_no_violation() -> None:
             {"reboots": [SeenReboot(*_NODE, 100.0), SeenReboot(*_NODE, 120.0)]},
             "ml-a/i-1 was rebooted twice within 20.0 s",
         ),
+        (
+            {
+                "reboots": [SeenReboot(*_NODE, 100.0), SeenReboot(*_NODE, 140.0)],
+                "items": [LedgerItem("node#ml-a#i-1", claims=(98.0,))],
+            },
+            "ml-a/i-1 was rebooted twice within 0.0 s",
+        ),
         ({"reboots": [SeenReboot(*_NODE, at) for at in (100.0, 200.0, 300.0)]}, "ml-a/i-1 was rebooted 3 times"),
-        ({"reboots": [SeenReboot("ml-a", f"i-{n}", 100.0 + n) for n in range(3)]}, "ml-a: 3 reboots within 57 s, its"),
+        ({"reboots": [SeenReboot("ml-a", f"i-{n}", 100.0 + n) for n in range(3)]}, "ml-a: 3 reboots within 60 s, its"),
         ({"sent": [*_GOOD.sent, Sent("e-9", 1)]}, "event e-9: 0 outcomes of 1 reports in 1 messages"),
         ({"sent": [*_GOOD.sent, Sent("e-1", 1)]}, "event e-1: 1 outcomes of 2 reports in 2 messages"),
         ({"lines": [*_GOOD.lines, _line(outcome="rebooted")]}, "event e-1: 2 outcomes, only 1 reports"),
@@ -96,7 +103,10 @@ def test_what_is_broken_is_found(change: dict[str, Any], said: str) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"reboots": [SeenReboot(*_NODE, 100.0), SeenReboot(*_NODE, 128.0)]},  # the claim was saved 2 s before the call
+        {  # the first call came 2 s after its claim
+            "reboots": [SeenReboot(*_NODE, 100.0), SeenReboot(*_NODE, 128.0)],
+            "items": [LedgerItem("node#ml-a#i-1", claims=(98.0, 128.0))],
+        },
         {"lines": [*_GOOD.lines, _line(outcome="duplicate")]},  # the message came again
         {"lines": [*_GOOD.lines, replace(_line(outcome="rebooted"), crashed=True)]},
         {"told": [TopicEntry(("ml-a", "logical-1", "InstanceIdInUse"), "Failed")], "same": {"i-1": "logical-1"}},

@@ -101,6 +101,7 @@ def test_ledger_items_are_read_in_dynamodbs_types() -> None:
         "due": {"N": "1800000000500"},
         "incident": {"M": {"id": {"S": "inc-1"}}},
         "outbox": {"L": entries},
+        "reboots": {"L": [{"N": "1799999999500"}]},
     }
-    assert LedgerItem.read(item) == LedgerItem("node#ml-a#i-1", 1_800_000_000.5, "inc-1", 1)
+    assert LedgerItem.read(item) == LedgerItem("node#ml-a#i-1", 1_800_000_000.5, "inc-1", 1, (1_799_999_999.5,))
     assert LedgerItem.read({"pk": {"S": "budget#ml-a"}}) == LedgerItem("budget#ml-a")

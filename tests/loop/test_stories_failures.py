@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from node_remediation.aws.errors import LookupFailedError
 from node_remediation.policy.record import NodeRecord, Record, State
 from node_remediation.remediate import Effect
 from node_remediation.settings import Settings
-from tests.fakes import refused
+from tests.fakes import THROTTLED, lost, refused
 from tests.loop.outside import Cluster, Fault, Takes, denied, throttled
 from tests.loop.world import HOUR, MINUTE, SECOND, START, VISIBILITY_TIMEOUT, A, B, Trouble, World, Write
 
@@ -79,6 +80,34 @@ def test_lost_answer_to_a_write_is_found_out(write: Write, number: int) -> None:
     assert world.deliver(Trouble(writes={number: write})) == ["rebooted"]
     assert (len(world.reboots), world.incident(node).state) == (1, State.REBOOTED)
     assert world.known_budget(A).spends == ((START, 1),)
+
+
+@pytest.mark.parametrize("trouble", ["unreadable", "rival"])
+def test_end_that_was_saved_is_told_although_the_answer_was_lost(trouble: str) -> None:
+    """The ledger cannot be read just then, or another invocation writes the node's record: the end is in the log."""
+    world = World()
+    node = world.node()
+    world.unhealthy(node)
+    world.deliver()
+    world.skips(MINUTE)
+    well, note_saved = world.healthy(node), world.ledger.after_save
+
+    def lose(records: Sequence[Record]) -> None:
+        world.ledger.after_save = note_saved
+        note_saved(records)
+        if trouble == "unreadable":
+            world.ledger.before_load = _not_read
+        else:
+            world.deliver(only=[world.alarm(node, "OK")])
+        raise lost()
+
+    world.ledger.after_save = lose
+    world.deliver(only=[well])
+    assert world.ends == ["recovered"]
+
+
+def _not_read() -> None:
+    raise LookupFailedError(THROTTLED)
 
 
 def test_answer_that_cannot_be_saved_is_told_from_memory_and_logged_whole() -> None:

@@ -37,6 +37,8 @@ MOST_WRITTEN = 100
 _EXPIRY = timedelta(days=21)
 _READ_TRIES = 4
 _WRITE_TRIES = 12
+# Each is three requests of botocore's. Longer than an outage of seconds, and time is left for other nodes.
+_TRIES_TO_LEARN = 5
 _FIRST_WAIT = 0.05  # seconds
 _LONGEST_WAIT = 1.0
 # Reasons of a cancelled transaction after which it may succeed: another write came first; throttled.
@@ -327,21 +329,48 @@ def _write(
             return plan, book
         tried[token] = plan
         try:
-            return plan, book.updated(*ledger.save(plan.records, now=clock(), token=token))
+            return plan, book.updated(*_save(ledger, plan.records, clock(), token, may_start, back_off))
         except ConflictError:
             pass
-        except LookupFailedError as error:
-            if error.error.meaning is not Meaning.UNKNOWN:
-                raise
         back_off(count)
         book = _reload(ledger, book, part, cluster)
-        # An answer may have been lost. One record shows it: a transaction is carried out as a whole or not at all.
+        # A write may arrive late. One record shows it: a transaction is carried out as a whole or not at all.
         records: list[Record] = [book.budget(cluster), *(book.node(key) for group in part for key in group)]
         saved = next((tried[record.written_by] for record in records if record.written_by in tried), None)
         if saved is not None:
             return saved, book
     busy = CallError(Meaning.THROTTLED, codes.LEDGER_BUSY, f"not written in {len(tried)} tries: others came first")
     raise LookupFailedError(busy if tried else errors.OUT_OF_TIME)
+
+
+def _save(  # noqa: PLR0917  # as _write has them
+    ledger: Ledger,
+    records: Sequence[Record],
+    now: datetime,
+    token: str,
+    may_start: Callable[[], bool],
+    back_off: Callable[[int], None],
+) -> Sequence[Record]:
+    """Save records. A write whose answer is lost is sent again, with its token, until its answer comes.
+
+    Reading the records would not do: another invocation may have written over them since.
+    Raises ConflictError, LookupFailedError.
+    """
+    lost: LookupFailedError | None = None
+    for count in range(_TRIES_TO_LEARN):
+        try:
+            return ledger.save(records, now=now, token=token)
+        except LookupFailedError as error:
+            if lost is None and error.error.meaning is not Meaning.UNKNOWN:
+                raise
+            if isinstance(error, RefusedError):
+                raise ConflictError(str(error)) from error  # what the ledger holds is read
+            lost = lost or error
+        back_off(count)
+        if not may_start():
+            break
+    assert lost  # noqa: S101
+    raise lost
 
 
 def _parts(nodes: Sequence[Group]) -> Iterator[Sequence[Group]]:
