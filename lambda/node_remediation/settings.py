@@ -275,7 +275,7 @@ class Settings:
     clusters: tuple[str, ...] = _setting(["*"], _PATTERNS, "HyperPod clusters whose nodes may be rebooted")
     default_cluster: str | None = _setting(None, _CLUSTER, "the cluster of reports that name no cluster")
     alarm_name_prefixes: tuple[str, ...] = _setting(
-        ["hyperpod-"], _PREFIXES, "alarms whose names begin so report nodes; []: none does"
+        ["hyperpod-reboot-"], _PREFIXES, "alarms whose names begin so report nodes; []: none does"
     )
     alarm_topic_arns: tuple[str, ...] = _setting(
         [], _TOPICS, "topics that alarms publish to, which feed the intake queue", of_stack=True

@@ -97,7 +97,7 @@ class Performer:
 
     def _make_alarms(self, cluster: SimulatedCluster) -> None:
         """Make alarms on one node each, composite alarms that speak for such alarms, and one alarm of many series."""
-        for prefix, numbers in (("hyperpod", SINGLE), ("node", CHILDREN), ("node", BEATS)):
+        for prefix, numbers in (("hyperpod-reboot", SINGLE), ("node", CHILDREN), ("node", BEATS)):
             for number in numbers:
                 dimensions = [
                     {"Name": name, "Value": value} for name, value in cluster.dimensions(cluster.nodes[number]).items()
@@ -106,7 +106,9 @@ class Performer:
                 name = f"{prefix}-{cluster.name}-{number}"
                 self._cloudwatch.put_metric_alarm(AlarmName=name, **metric, Dimensions=dimensions, **_WATCHED)
         metrics = [{"Id": "q1", "Expression": _QUERY, "Period": 60, "ReturnData": True}]
-        self._cloudwatch.put_metric_alarm(AlarmName=f"hyperpod-series-{cluster.name}", Metrics=metrics, **_WATCHED)
+        self._cloudwatch.put_metric_alarm(
+            AlarmName=f"hyperpod-reboot-series-{cluster.name}", Metrics=metrics, **_WATCHED
+        )
         # These two are in ALARM while a heartbeat is missing; it is there to begin with.
         for number in BEATS:
             self._set(f"node-{cluster.name}-{number}", "ALARM")
@@ -115,17 +117,17 @@ class Performer:
             "beat": " OR ".join(f'NOT ALARM("node-{cluster.name}-{number}")' for number in BEATS),
         }
         for name, rule in rules.items():
-            self._cloudwatch.put_composite_alarm(AlarmName=f"hyperpod-{name}-{cluster.name}", AlarmRule=rule)
+            self._cloudwatch.put_composite_alarm(AlarmName=f"hyperpod-reboot-{name}-{cluster.name}", AlarmRule=rule)
 
     def alarm(self, cluster: SimulatedCluster, number: int, state: str) -> None:
-        self._set(f"hyperpod-{cluster.name}-{number}", state)
+        self._set(f"hyperpod-reboot-{cluster.name}-{number}", state)
 
     def child(self, cluster: SimulatedCluster, number: int, state: str) -> None:
         self._set(f"node-{cluster.name}-{number}", state)
 
     def series(self, cluster: SimulatedCluster, nodes: Sequence[int]) -> None:
         """Let these series of the alarm be in ALARM and no others; each that changed has an event."""
-        name, now_in_alarm = f"hyperpod-series-{cluster.name}", frozenset(nodes)
+        name, now_in_alarm = f"hyperpod-reboot-series-{cluster.name}", frozenset(nodes)
         before = self._in_alarm.get(name, frozenset())
         self._in_alarm[name] = now_in_alarm
         self._set(name, "ALARM" if nodes else "OK")

@@ -52,7 +52,7 @@ def sent_by(body: str, message_id: str) -> list[Sent]:
     event = parse(body)
     detail, event_id = event.get("detail") or {}, event.get("id", message_id)
     if event.get("source") == "aws.cloudwatch":
-        passes = detail["alarmName"].startswith("hyperpod-") and detail["state"]["value"] in ("ALARM", "OK")
+        passes = detail["alarmName"].startswith("hyperpod-reboot-") and detail["state"]["value"] in ("ALARM", "OK")
         composite = "alarmRule" in detail.get("configuration", {})
         return [Sent(event_id, None if composite else 1)] if passes else []
     nodes = [*detail.get("NodeIds", ()), *detail.get("NodeLogicalIds", ())]

@@ -54,7 +54,7 @@ def replay(screen: Screen, capture: Capture, patience: float) -> bool:
 def _prefixes(screen: Screen, alarm: str | None) -> dict[str, str]:
     """Return a setting that lets the event's alarm in, where cdk.json would not."""
     settings = json.loads((PROJECT / "cdk.json").read_text())["context"]["remediation"]
-    prefixes = [str(prefix) for prefix in settings.get("alarm_name_prefixes", ["hyperpod-"])]
+    prefixes = [str(prefix) for prefix in settings.get("alarm_name_prefixes", ["hyperpod-reboot-"])]
     if alarm is None or alarm.startswith(tuple(prefixes)):
         return {}
     mine = alarm.partition(",")[0]  # a comma parts the prefixes

@@ -142,7 +142,7 @@ def _alarms(title: str, claim: str, fate: Fate, node: SimulatedNode, alarm: str)
 
 
 def _series(nodes: Sequence[SimulatedNode]) -> Step:
-    alarm = "hyperpod-nodes-pending-reboot"
+    alarm = "hyperpod-reboot-pending-nodes"
 
     def play(actors: Actors) -> None:
         for node in nodes:
@@ -202,7 +202,7 @@ def _budget(cluster: SimulatedCluster) -> Step:
 def _storm(node: SimulatedNode) -> Step:
     def play(actors: Actors) -> None:
         actors.break_node(node, event=False)
-        actors.report_often("hyperpod-nodes-pending-reboot", node)
+        actors.report_often("hyperpod-reboot-pending-nodes", node)
 
     return Step(
         f"One node is reported {STORM_REPORTS} times, by HyperPod and by an alarm",
@@ -218,7 +218,7 @@ def _storm(node: SimulatedNode) -> Step:
 def _managed(node: SimulatedNode) -> Step:
     def play(actors: Actors) -> None:
         actors.break_node(node, repair_action="Replace")
-        actors.set_off("hyperpod-managed-node", node)
+        actors.set_off("hyperpod-reboot-managed-node", node)
 
     title = f"{node.cluster.name}: HyperPod itself replaces a node; an alarm goes off too"
     return Step(title, _ALONE, _expect(LEFT_ALONE, node), play, tallied=True)
@@ -252,7 +252,11 @@ def plan_night(clusters: Clusters, outputs: Mapping[str, str]) -> Night:
     training = _nodes(clusters.training, slice(None))
     controller, worker = _nodes(clusters.slurm, slice(2))
     gone, managed = SimulatedNode(clusters.research, clusters.research.nodes[30]), _nodes(clusters.managed, slice(3, 4))
-    alarm, head, other = "hyperpod-node-pending-reboot", "hyperpod-slurm-controller", "hyperpod-slurm-worker"
+    alarm, head, other = (
+        "hyperpod-reboot-pending-node",
+        "hyperpod-reboot-slurm-controller",
+        "hyperpod-reboot-slurm-worker",
+    )
     busy, budget, rack = training[101], _budget(clusters.research), training[60:90]
     scenes = (
         (_breaks("HyperPod reports a node unhealthy", _WELL, REBOOTED, training[7]),),

@@ -70,7 +70,9 @@ def unhealthy_instance(cluster: str, node: str | None, logical_id: str | None = 
     return event
 
 
-def alarm(dimensions: dict[str, str] | None, *, name: str = "hyperpod-xid", state: str = "ALARM") -> dict[str, Any]:
+def alarm(
+    dimensions: dict[str, str] | None, *, name: str = "hyperpod-reboot-xid", state: str = "ALARM"
+) -> dict[str, Any]:
     event = sample("alarm-single-metric")
     _name(event, name)
     event["detail"]["state"]["value"] = state
@@ -84,7 +86,7 @@ def _name(event: dict[str, Any], alarm_name: str) -> None:
     event["detail"]["alarmName"] = alarm_name
 
 
-def contributor(cluster: str, node: str, *, name: str = "hyperpod-by-node") -> dict[str, Any]:
+def contributor(cluster: str, node: str, *, name: str = "hyperpod-reboot-by-node") -> dict[str, Any]:
     """Return one series of an alarm that goes into ALARM."""
     event = sample("alarm-contributor")
     _name(event, name)
@@ -94,7 +96,7 @@ def contributor(cluster: str, node: str, *, name: str = "hyperpod-by-node") -> d
 
 def metric_math(*dimensions: dict[str, str]) -> dict[str, Any]:
     event = sample("alarm-metric-math")
-    _name(event, "hyperpod-sum")
+    _name(event, "hyperpod-reboot-sum")
     metrics = event["detail"]["configuration"]["metrics"]
     stat = metrics[1]
     metrics[1:] = [copy.deepcopy(stat) for _ in dimensions]
@@ -103,7 +105,7 @@ def metric_math(*dimensions: dict[str, str]) -> dict[str, Any]:
     return event
 
 
-def sns_alarm(cluster: str, node: str, *, name: str = "hyperpod-sns") -> dict[str, Any]:
+def sns_alarm(cluster: str, node: str, *, name: str = "hyperpod-reboot-sns") -> dict[str, Any]:
     """Return an alarm's message to a topic ("Notifying users on alarm changes", CloudWatch User Guide)."""
     return {
         "AlarmName": name,

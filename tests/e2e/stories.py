@@ -61,7 +61,7 @@ class Scene:
     @property
     def alarm(self) -> str:
         """The name of this cluster's alarm."""
-        return f"hyperpod-{self.cluster.name}"
+        return f"hyperpod-reboot-{self.cluster.name}"
 
     def alarm_is(self, state: str, *, name: str | None = None) -> None:
         """Make an alarm of the first node, by default this cluster's, take on a state; its event goes out."""

@@ -138,8 +138,13 @@ def test_example_of_the_readme_is_played_now_on_a_node_made_for_it(screen: Conso
 
 def test_captured_event_is_moved_to_this_account_and_region_wherever_it_names_another(tmp_path: Path) -> None:
     """In the envelope, in ARNs, and in the JSON inside an SNS notification; nothing else changes."""
-    arn = "arn:aws:cloudwatch:eu-west-1:111122223333:alarm:hyperpod-xid"
-    inner = {"AlarmName": "hyperpod-xid", "NewStateValue": "ALARM", "AWSAccountId": "111122223333", "AlarmArn": arn}
+    arn = "arn:aws:cloudwatch:eu-west-1:111122223333:alarm:hyperpod-reboot-xid"
+    inner = {
+        "AlarmName": "hyperpod-reboot-xid",
+        "NewStateValue": "ALARM",
+        "AWSAccountId": "111122223333",
+        "AlarmArn": arn,
+    }
     topic = "arn:aws:sns:eu-west-1:111122223333:alarms"
     notification = {"Type": "Notification", "TopicArn": topic, "Message": json.dumps(inner | {"Note": "111122223333"})}
     file = tmp_path / "notification.json"
@@ -150,7 +155,7 @@ def test_captured_event_is_moved_to_this_account_and_region_wherever_it_names_an
     assert here["TopicArn"] == "arn:aws:sns:us-east-1:000000000000:alarms"
     assert json.loads(here["Message"]) == inner | {
         "AWSAccountId": "000000000000",
-        "AlarmArn": "arn:aws:cloudwatch:us-east-1:000000000000:alarm:hyperpod-xid",
+        "AlarmArn": "arn:aws:cloudwatch:us-east-1:000000000000:alarm:hyperpod-reboot-xid",
         "Note": "111122223333",
     }
 

@@ -219,8 +219,8 @@ def test_malformed_request_says_what_is_wrong(system: System) -> None:
 @pytest.mark.parametrize(
     ("event", "code"),
     [
-        (events.alarm({"HyperPodClusterName": "ml-x"}, name="hyperpod-no-node"), "NodeNotResolved"),
-        (events.alarm({"InstanceId": "i-0123456789abcdef0"}, name="hyperpod-nowhere"), "ClusterNotResolved"),
+        (events.alarm({"HyperPodClusterName": "ml-x"}, name="hyperpod-reboot-no-node"), "NodeNotResolved"),
+        (events.alarm({"InstanceId": "i-0123456789abcdef0"}, name="hyperpod-reboot-nowhere"), "ClusterNotResolved"),
         (
             events.metric_math({"InstanceId": "i-0123456789abcdef0"}, {"InstanceId": "i-0123456789abcdef1"}),
             "AmbiguousNodes",

@@ -208,7 +208,9 @@ def test_clusters_arn_shares_the_cooldown_of_its_name(guarded: System) -> None:
     cluster = guarded.cluster(10)
     guarded.put(events.health(cluster.name, cluster.nodes[0]))
     guarded.outcomes(cluster=cluster.name, outcome="rebooted")
-    alarm = events.alarm({"HyperPodClusterName": cluster.arn, "InstanceId": cluster.nodes[0]}, name="hyperpod-by-arn")
+    alarm = events.alarm(
+        {"HyperPodClusterName": cluster.arn, "InstanceId": cluster.nodes[0]}, name="hyperpod-reboot-by-arn"
+    )
     alarm["time"] = alarm["detail"]["state"]["timestamp"] = events.now()
     guarded.put(alarm)
     guarded.outcomes(cluster=cluster.name, outcome="duplicate", node=cluster.nodes[0])

@@ -119,8 +119,8 @@ def set_state(system: System, name: str, value: str = "ALARM") -> None:
 def test_alarm_reboots_the_node_of_its_dimensions_in_the_cluster_behind_its_eks_name(system: System) -> None:
     """An alarm's change reaches EventBridge; ContainerInsights names the EKS cluster, the call the HyperPod one."""
     cluster = system.cluster()
-    put_alarm(system, f"hyperpod-{cluster.name}", cluster)
-    set_state(system, f"hyperpod-{cluster.name}")
+    put_alarm(system, f"hyperpod-reboot-{cluster.name}", cluster)
+    set_state(system, f"hyperpod-reboot-{cluster.name}")
     rebooted_by(system, cluster, cluster.nodes[0])
 
 
@@ -145,7 +145,7 @@ def test_alarm_with_another_prefix_never_reaches_the_function(system: System) ->
 def test_contributors_of_one_alarm_share_a_call(system: System) -> None:
     """Three series of a multi-series alarm are three nodes in one call; the parent event is ignored."""
     cluster = system.cluster(3)
-    parent = events.alarm(None, name="hyperpod-by-node")
+    parent = events.alarm(None, name="hyperpod-reboot-by-node")
     parent["detail"]["configuration"]["metrics"] = events.contributor(cluster.name, "i-0")["detail"]["configuration"][
         "metrics"
     ]
@@ -168,7 +168,7 @@ def test_composite_alarm_reboots_the_node_of_the_child_in_alarm(system: System) 
     cluster = system.cluster()
     put_alarm(system, f"child-{cluster.name}", cluster)
     system.aws.client("cloudwatch").put_composite_alarm(
-        AlarmName=f"hyperpod-any-{cluster.name}", AlarmRule=f'ALARM("child-{cluster.name}")'
+        AlarmName=f"hyperpod-reboot-any-{cluster.name}", AlarmRule=f'ALARM("child-{cluster.name}")'
     )
     set_state(system, f"child-{cluster.name}")
     rebooted_by(system, cluster, cluster.nodes[0])
@@ -193,8 +193,8 @@ def test_alarm_as_direct_lambda_action_reboots(system: System) -> None:
     cluster = system.cluster()
     function = system.aws.client("lambda").get_function(FunctionName=system.outputs["FunctionName"])
     arn = function["Configuration"]["FunctionArn"]
-    put_alarm(system, f"hyperpod-direct-{cluster.name}", cluster, AlarmActions=[arn])
-    set_state(system, f"hyperpod-direct-{cluster.name}")
+    put_alarm(system, f"hyperpod-reboot-direct-{cluster.name}", cluster, AlarmActions=[arn])
+    set_state(system, f"hyperpod-reboot-direct-{cluster.name}")
     # It also comes through the bus: whichever is second has nothing new to say.
     lines = system.outcomes(count=2, cluster=cluster.name, node=cluster.nodes[0])
     assert sorted(line["outcome"] for line in lines) == ["duplicate", "rebooted"]

@@ -93,7 +93,7 @@ def test_role_sends_letters_and_nothing_elsewhere(system: System, as_function: d
 def test_role_asks_alarms_and_changes_none(system: System, as_function: dict[str, str]) -> None:
     """Their states, and the series that keep them in ALARM."""
     cloudwatch = system.aws.client("cloudwatch", **as_function)
-    assert _code(cloudwatch, "describe_alarms", AlarmNames=["hyperpod-none"]) == ""
-    assert "NotFound" in _code(cloudwatch, "describe_alarm_contributors", AlarmName="hyperpod-none")
-    state = {"AlarmName": "hyperpod-none", "StateValue": "OK", "StateReason": "none"}
+    assert _code(cloudwatch, "describe_alarms", AlarmNames=["hyperpod-reboot-none"]) == ""
+    assert "NotFound" in _code(cloudwatch, "describe_alarm_contributors", AlarmName="hyperpod-reboot-none")
+    state = {"AlarmName": "hyperpod-reboot-none", "StateValue": "OK", "StateReason": "none"}
     assert "AccessDenied" in _code(cloudwatch, "set_alarm_state", **state)

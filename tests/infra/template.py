@@ -18,7 +18,7 @@ TOPIC = "arn:aws:sns:us-east-1:111122223333:ops-alarms"
 FULL: dict[str, object] = {
     "clusters": ["train-*", "lab"],
     "default_cluster": "lab",
-    "alarm_name_prefixes": ["hyperpod-", "gpu/"],
+    "alarm_name_prefixes": ["hyperpod-reboot-", "gpu/"],
     "alarm_topic_arns": [TOPIC, "arn:aws:sns:us-east-1:111122223333:other"],
     "batch_size": 10,
     "batch_window": "0s",

@@ -60,7 +60,7 @@ def test_function_reads_the_queue_as_the_settings_say(default: Template, full: T
 def test_alarms_of_this_account_with_the_prefixes_may_invoke_the_function(full: Template) -> None:
     """There is one permission per prefix, for this account only."""
     allowed = [each for each in full.of("AWS::Lambda::Permission").values() if "SourceAccount" in each]
-    assert [each["SourceArn"] for each in allowed] == [f"{ALARMS}hyperpod-*", f"{ALARMS}gpu/*"]
+    assert [each["SourceArn"] for each in allowed] == [f"{ALARMS}hyperpod-reboot-*", f"{ALARMS}gpu/*"]
     assert {(each["Principal"], each["Action"], each["SourceAccount"]) for each in allowed} == {
         ("lambda.alarms.cloudwatch.amazonaws.com", "lambda:InvokeFunction", "<AWS::AccountId>")
     }

@@ -29,7 +29,7 @@ def _granted(template: Template) -> list[tuple[list[str], list[str], Any]]:
 
 
 def _expected(
-    *, tag: object = None, prefixes: Sequence[str] = ("hyperpod-",)
+    *, tag: object = None, prefixes: Sequence[str] = ("hyperpod-reboot-",)
 ) -> list[tuple[list[str], list[str], Any]]:
     alarms = [(ALARM_CALLS, [f"{ALARMS}{prefix}*" for prefix in prefixes], None)]
     return [
@@ -59,7 +59,7 @@ def test_function_may_do_exactly_what_it_does(default: Template) -> None:
 def test_function_with_tag_and_prefixes_may_touch_only_clusters_so_tagged_and_these_alarms(full: Template) -> None:
     """The condition holds for every call on a cluster, not only for the reboot."""
     tag = {"StringEquals": {"aws:ResourceTag/team": "ml"}}
-    assert _granted(full) == _expected(tag=tag, prefixes=["hyperpod-", "gpu/"])
+    assert _granted(full) == _expected(tag=tag, prefixes=["hyperpod-reboot-", "gpu/"])
 
 
 def test_function_without_alarms_reads_neither_tags_nor_contributors(no_alarms: Template) -> None:

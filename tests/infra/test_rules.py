@@ -50,7 +50,7 @@ def _described(description: str | None) -> dict[str, object]:
     return {"detail__EventDetails__Description": description}
 
 
-ALARM = _named("hyperpod-node-unhealthy")
+ALARM = _named("hyperpod-reboot-node-unhealthy")
 UNHEALTHY = _described("Instance i-0391f86fa0fe0d465 is unhealthy. Repair action: Reboot.")
 WHERE = "i-0391f86fa0fe0d465 in Cluster sample-cluster and IG p5Inst"
 NULLS = {"HealthStatus": "Unhealthy", "RepairAction": None}
@@ -86,8 +86,9 @@ CASES: dict[str, list[tuple[dict[str, object], list[str]]]] = {
         ({**ALARM, "detail__state__value": "INSUFFICIENT_DATA"}, []),
         ({**ALARM, "detail__muteDetail": ...}, ALARMS),
         ({**ALARM, "detail-type": "CloudWatch Alarm Configuration Change"}, []),
-        (_named("my-hyperpod-x"), []),
-        (_named("HyperPod-x"), []),
+        (_named("hyperpod-gpu-idle"), []),
+        (_named("my-hyperpod-reboot-x"), []),
+        (_named("HyperPod-Reboot-x"), []),
         (_named("HyperPodNodeRemediation-undelivered"), []),
     ],
     "alarm-metric-math": [({}, []), (ALARM, ALARMS)],
@@ -112,7 +113,7 @@ def test_every_sample_has_a_case() -> None:
     assert set(CASES) == {path.name.removesuffix(".documented.json") for path in SAMPLES.glob("*.documented.json")}
 
 
-@pytest.mark.parametrize("name", ["hyperpod-a", "gpu/a"])
+@pytest.mark.parametrize("name", ["hyperpod-reboot-a", "gpu/a"])
 def test_alarm_with_any_of_several_prefixes_matches(full: Template, name: str) -> None:
     """A prefix may have every character that a name may have."""
     assert _matching(full, _event(METRIC, **_named(name))) == ALARMS

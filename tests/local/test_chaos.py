@@ -160,13 +160,13 @@ def _event(kind: str = "x", source: str = "aws.sagemaker", **detail: Any) -> str
     ("body", "sent"),
     [
         (_event(InstanceId="i-1"), [Sent("e-1", 1)]),
-        (_event(source="aws.cloudwatch", alarmName="hyperpod-1", state={"value": "OK"}), [Sent("e-1", 1)]),
-        (_event(source="aws.cloudwatch", alarmName="hyperpod-1", state={"value": "INSUFFICIENT_DATA"}), []),
+        (_event(source="aws.cloudwatch", alarmName="hyperpod-reboot-1", state={"value": "OK"}), [Sent("e-1", 1)]),
+        (_event(source="aws.cloudwatch", alarmName="hyperpod-reboot-1", state={"value": "INSUFFICIENT_DATA"}), []),
         (_event(source="aws.cloudwatch", alarmName="node-1", state={"value": "ALARM"}), []),
         (
             _event(
                 source="aws.cloudwatch",
-                alarmName="hyperpod-1",
+                alarmName="hyperpod-reboot-1",
                 state={"value": "ALARM"},
                 configuration={"alarmRule": "TRUE"},
             ),

@@ -142,7 +142,7 @@ class Machine(RuleBasedStateMachine):
     ) -> None:
         """The event of it is late, or (None) lost."""
         node = self.slot(place)
-        name = "hyperpod-fleet" if kind == "series" else f"hyperpod-{kind}-{node.cluster}-{node.logical}"
+        name = "hyperpod-reboot-fleet" if kind == "series" else f"hyperpod-reboot-{kind}-{node.cluster}-{node.logical}"
         until = self.world.now + muted if muted else None
         series = kind == "series"
         if series and state not in ("ALARM", "OK"):
@@ -161,9 +161,9 @@ class Machine(RuleBasedStateMachine):
     @rule(place=slots, state=st.sampled_from(["ALARM", "OK"]), late=lateness)
     def composite_changes(self, place: tuple[str, int], state: str, late: timedelta) -> None:
         node = self.slot(place)
-        child = f"hyperpod-gpu-{node.cluster}-{node.logical}"
+        child = f"hyperpod-reboot-gpu-{node.cluster}-{node.logical}"
         if child in self.world.cloudwatch.alarms:
-            self.world.composite(f"hyperpod-any-{node.cluster}-{node.logical}", state, [child], late=late)
+            self.world.composite(f"hyperpod-reboot-any-{node.cluster}-{node.logical}", state, [child], late=late)
 
     @rule(place=slots, other=slots, logical=st.booleans())
     def person_asks(self, place: tuple[str, int], other: tuple[str, int], logical: bool) -> None:
@@ -190,7 +190,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(place=slots, status=st.sampled_from(["firing", "firing", "resolved"]), late=lateness, copies=copies)
     def alert_is_sent(self, place: tuple[str, int], status: str, late: timedelta, copies: int) -> None:
-        self.world.alert(self.slot(place), status, late=late, copies=copies, name="hyperpod-xid")
+        self.world.alert(self.slot(place), status, late=late, copies=copies)
 
     @precondition(lambda self: self.world.letters)
     @rule(which=st.integers(0, 5))

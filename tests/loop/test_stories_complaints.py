@@ -5,7 +5,7 @@ import pytest
 from tests.loop.outside import denied, throttled
 from tests.loop.world import HOUR, MINUTE, SECOND, START, Trouble, World, Write
 
-GPU = "hyperpod-gpu"
+GPU = "hyperpod-reboot-gpu"
 
 
 def test_complaint_of_hyperpod_is_withdrawn_by_its_health_event() -> None:
@@ -64,7 +64,7 @@ def test_ok_of_an_alarm_does_not_withdraw_what_hyperpod_said() -> None:
         if complains == "alarm":
             world.alarm(node, "INSUFFICIENT_DATA", unheard=True)
         world.passes(5 * MINUTE)
-        _ = world.alarm(node, "OK", name="hyperpod-other") if withdraws == "alarm" else world.healthy(node)
+        _ = world.alarm(node, "OK", name="hyperpod-reboot-other") if withdraws == "alarm" else world.healthy(node)
         assert (world.deliver(), world.ends) == (["cleared"], [])
         world.passes(HOUR)
         assert world.ends == ["unverified"]
@@ -104,12 +104,12 @@ def test_children_of_a_composite_alarm_complain_and_withdraw_themselves() -> Non
     world = World()
     node = world.node()
     world.alarm(node, "ALARM", name=GPU, unheard=True)
-    world.composite("hyperpod-any", "ALARM", [GPU])
+    world.composite("hyperpod-reboot-any", "ALARM", [GPU])
     assert world.deliver() == ["rebooted"]
     assert [each.source for each in world.incident(node).complaints] == [f"alarm:{GPU}"]
     world.passes(5 * MINUTE)
     world.alarm(node, "OK", name=GPU, unheard=True)
-    world.composite("hyperpod-any", "OK", [GPU])
+    world.composite("hyperpod-reboot-any", "OK", [GPU])
     assert (world.deliver(), world.ends) == (["cleared"], ["recovered"])
 
 
@@ -118,12 +118,12 @@ def test_composite_whose_children_do_not_agree_complains_itself() -> None:
     world = World()
     node = world.node()
     world.alarm(node, "OK", name=GPU, unheard=True)
-    world.composite("hyperpod-not", "ALARM", [GPU])
+    world.composite("hyperpod-reboot-not", "ALARM", [GPU])
     assert world.deliver() == ["rebooted"]
-    assert [each.source for each in world.incident(node).complaints] == ["alarm:hyperpod-not"]
+    assert [each.source for each in world.incident(node).complaints] == ["alarm:hyperpod-reboot-not"]
     world.passes(5 * MINUTE)
     world.alarm(node, "ALARM", name=GPU, unheard=True)
-    world.composite("hyperpod-not", "OK", [GPU])
+    world.composite("hyperpod-reboot-not", "OK", [GPU])
     assert (world.deliver(), world.ends) == (["cleared"], ["recovered"])
 
 
@@ -361,13 +361,13 @@ def test_twenty_first_complaint_pushes_the_oldest_out_which_stays_silent() -> No
     world = World()
     node = world.node()
     for number in range(21):
-        world.alarm(node, "ALARM", name=f"hyperpod-{number}")
+        world.alarm(node, "ALARM", name=f"hyperpod-reboot-{number}")
         world.skips(SECOND)
     world.deliver()
     assert len(world.incident(node).complaints) == 20
     world.passes(MINUTE)
     for number in range(21):
-        world.alarm(node, "OK", name=f"hyperpod-{number}")
+        world.alarm(node, "OK", name=f"hyperpod-reboot-{number}")
     world.deliver()
     world.passes(HOUR)
     assert world.ends == ["unverified"]

@@ -114,7 +114,7 @@ def test_sick_node_at_the_time_out_is_not_recovered() -> None:
     assert (world.ends, world.codes, world.told) == (["not_recovered"], ["NotRecovered"], ["Failed NotRecovered"])
     message = world.notices[0].message
     assert "status Running" in message
-    assert "hyperpod-gpu: still unhealthy" in message
+    assert "hyperpod-reboot-gpu: still unhealthy" in message
 
 
 @pytest.mark.parametrize("status", ["Failure", "Pending", "ShuttingDown", "SystemUpdating"])

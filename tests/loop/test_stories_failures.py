@@ -166,7 +166,7 @@ def test_conflicts_without_end_hand_back() -> None:
     world.unhealthy(node)
 
     def writes() -> None:
-        other = world.alarm(node, "OK", name=f"hyperpod-{len(world.ledger.writes)}")
+        other = world.alarm(node, "OK", name=f"hyperpod-reboot-{len(world.ledger.writes)}")
         world.deliver(only=[other])
 
     assert world.deliver(Trouble(writes=dict.fromkeys(range(1, 100), Write.RIVAL), rival=writes)) == []
@@ -333,7 +333,7 @@ def test_composite_that_cannot_be_looked_up_goes_to_the_dead_letter_queue_as_it_
     world = World()
     node = world.node()
     world.alarm(node, "ALARM", unheard=True)
-    world.composite("hyperpod-any", "ALARM", ["hyperpod-gpu"])
+    world.composite("hyperpod-reboot-any", "ALARM", ["hyperpod-reboot-gpu"])
     (body,) = (each.message.body for each in world.queue.values())
     world.cloudwatch.down["describe_alarms"] = error
     world.passes(HOUR)

@@ -26,15 +26,15 @@ def test_fault_1_ok_of_another_alarm_clears_no_report_and_recovers_no_reboot(bef
     node = world.node()
     world.sagemaker.down["describe_cluster"] = throttled()
     world.unhealthy(node)
-    world.alarm(node, before, name="hyperpod-other", unheard=True)
+    world.alarm(node, before, name="hyperpod-reboot-other", unheard=True)
     world.deliver()
     world.skips(SECOND)
-    world.alarm(node, "OK", name="hyperpod-other")
+    world.alarm(node, "OK", name="hyperpod-reboot-other")
     world.deliver()
     world.sagemaker.down.clear()
     world.passes(MINUTE)
     assert world.reboots == [node.instance]
-    world.alarm(node, "OK", name="hyperpod-other")
+    world.alarm(node, "OK", name="hyperpod-reboot-other")
     world.deliver()
     world.passes(HOUR)
     assert world.ends == ["unverified"]
@@ -70,7 +70,7 @@ def test_fault_3_cluster_by_any_name_has_one_cooldown_and_one_budget(form: str) 
     key = "HyperPodClusterName" if form == "arn" else "ClusterName"
     for number in (1, 2, 3):
         world.unhealthy(world.node(number))
-        world.alarm(world.node(number), "ALARM", name=f"hyperpod-{number}", cluster={key: name})
+        world.alarm(world.node(number), "ALARM", name=f"hyperpod-reboot-{number}", cluster={key: name})
     world.deliver()
     assert len(world.reboots) == 2
     assert len(set(world.reboots)) == 2
@@ -183,7 +183,7 @@ def test_fault_4_node_whose_instance_was_not_known_is_united_when_it_is() -> Non
     world.unhealthy(node)
     assert world.deliver() == ["duplicate"]
     assert world.incident(node).state is State.REBOOTED
-    assert {each.source for each in world.incident(node).complaints} == {"hyperpod", "alarm:hyperpod-gpu"}
+    assert {each.source for each in world.incident(node).complaints} == {"hyperpod", "alarm:hyperpod-reboot-gpu"}
     assert world.known(NodeKey(A, node.logical)).incident is None
     world.passes(5 * MINUTE)
     world.healthy(node)
@@ -245,7 +245,11 @@ def test_fault_4_reports_by_both_ids_in_one_batch_are_of_one_node() -> None:
     world.alarm(node, "ALARM", logical=True)
     world.unhealthy(node)
     assert world.deliver() == ["duplicate", "duplicate"]
-    assert {each.source for each in world.incident(node).complaints} == {"request", "hyperpod", "alarm:hyperpod-gpu"}
+    assert {each.source for each in world.incident(node).complaints} == {
+        "request",
+        "hyperpod",
+        "alarm:hyperpod-reboot-gpu",
+    }
     world.passes(5 * MINUTE)
     assert len(world.reboots) == 1
 
@@ -481,7 +485,7 @@ def test_fault_8_exception_in_looking_one_message_up_is_its_own() -> None:
     world = World()
     node = world.node()
     world.alarm(node, "ALARM", unheard=True)
-    world.composite("hyperpod-any", "ALARM", ["hyperpod-gpu"])
+    world.composite("hyperpod-reboot-any", "ALARM", ["hyperpod-reboot-gpu"])
     world.cloudwatch.describe_alarms = lambda **_: {"MetricAlarms": [{"StateValue": "ALARM"}]}  # type: ignore[method-assign]
     world.unhealthy(world.node(2))
     assert world.deliver() == ["rebooted"]
@@ -630,7 +634,7 @@ def test_fault_12_composite_with_not_alarm_reboots_its_node() -> None:
     world = World()
     node = world.node()
     world.alarm(node, "OK", unheard=True)
-    world.composite("hyperpod-not", "ALARM", ["hyperpod-gpu"])
+    world.composite("hyperpod-reboot-not", "ALARM", ["hyperpod-reboot-gpu"])
     assert (world.deliver(), world.reboots) == (["rebooted"], [node.instance])
 
 
@@ -812,15 +816,15 @@ def test_fault_12_composite_whose_child_flipped_back_while_it_waited_complains_i
     """Its state is asked later than the parent's event: what it was then counts, and the parent's OK withdraws."""
     world = World()
     node = world.node()
-    world.alarm(node, "OK", name="hyperpod-x")
+    world.alarm(node, "OK", name="hyperpod-reboot-x")
     world.deliver()
     world.skips(MINUTE)
-    world.composite("hyperpod-c", "ALARM", ["hyperpod-x"])
+    world.composite("hyperpod-reboot-c", "ALARM", ["hyperpod-reboot-x"])
     world.skips(20 * SECOND)
-    world.alarm(node, "ALARM", name="hyperpod-x", unheard=True)
+    world.alarm(node, "ALARM", name="hyperpod-reboot-x", unheard=True)
     world.deliver()
     world.passes(MINUTE)
-    world.composite("hyperpod-c", "OK", ["hyperpod-x"])
+    world.composite("hyperpod-reboot-c", "OK", ["hyperpod-reboot-x"])
     world.deliver()
     world.passes(3 * HOUR)
     assert (len(world.reboots), world.ends, world.letters) == (1, ["recovered"], [])

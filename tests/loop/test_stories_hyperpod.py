@@ -117,7 +117,7 @@ def test_alarm_alone_leaves_hyperpod_the_time_to_announce_its_repair() -> None:
     world = World(None, Cluster(A, automatic=True))
     repaired, forgotten = world.node(1), world.node(2)
     for node in (repaired, forgotten):
-        world.alarm(node, "ALARM", name=f"hyperpod-{node.instance}")
+        world.alarm(node, "ALARM", name=f"hyperpod-reboot-{node.instance}")
     assert world.deliver() == ["waiting", "waiting"]
     world.passes(2 * MINUTE)
     world.unhealthy(repaired, repair="Replace")
@@ -186,8 +186,12 @@ def test_letter_of_an_alert_is_withdrawn_by_it() -> None:
     assert world.reboots == []
 
 
-def test_alert_of_another_name_is_ignored() -> None:
-    """An alert reboots nodes because it is named for it."""
+@pytest.mark.parametrize("kind", ["alarm", "alert"])
+def test_idle_gpu_that_is_not_named_for_a_reboot_is_ignored(kind: str) -> None:
+    """By default an alarm or alert reboots nodes because its name says so."""
     world = World()
-    world.alert(world.node(), name="NodeIdle")
+    if kind == "alarm":
+        world.alarm(world.node(), "ALARM", name="hyperpod-gpu-idle")
+    else:
+        world.alert(world.node(), name="hyperpod-gpu-idle")
     assert (world.deliver(), world.reboots) == (["ignored"], [])

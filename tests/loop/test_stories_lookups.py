@@ -68,9 +68,9 @@ def test_nested_composites_lead_to_the_metric_alarms_below() -> None:
     world = World()
     node = world.node()
     world.alarm(node, "ALARM", unheard=True)
-    world.composite("hyperpod-inner", "ALARM", ["hyperpod-gpu"])
-    world.composite("hyperpod-outer", "ALARM", ["hyperpod-inner"])
-    world.cloudwatch.alarms["hyperpod-inner"].children += ("hyperpod-outer",)
+    world.composite("hyperpod-reboot-inner", "ALARM", ["hyperpod-reboot-gpu"])
+    world.composite("hyperpod-reboot-outer", "ALARM", ["hyperpod-reboot-inner"])
+    world.cloudwatch.alarms["hyperpod-reboot-inner"].children += ("hyperpod-reboot-outer",)
     assert sorted(world.deliver()) == ["duplicate", "rebooted"]
     assert world.reboots == [node.instance]
 
@@ -79,8 +79,8 @@ def test_composite_of_two_nodes_reboots_both() -> None:
     """One event, two reports, each with its outcome."""
     world = World()
     for number in (1, 2):
-        world.alarm(world.node(number), "ALARM", name=f"hyperpod-{number}", unheard=True)
-    world.composite("hyperpod-any", "ALARM", ["hyperpod-1", "hyperpod-2"])
+        world.alarm(world.node(number), "ALARM", name=f"hyperpod-reboot-{number}", unheard=True)
+    world.composite("hyperpod-reboot-any", "ALARM", ["hyperpod-reboot-1", "hyperpod-reboot-2"])
     assert world.deliver() == ["rebooted", "rebooted"]
 
 
@@ -88,10 +88,10 @@ def test_child_of_two_composites_is_reported_once() -> None:
     """Two roads to one alarm are one node."""
     world = World()
     world.alarm(world.node(), "ALARM", unheard=True)
-    for name in ("hyperpod-a", "hyperpod-b"):
-        world.composite(name, "ALARM", ["hyperpod-gpu"])
+    for name in ("hyperpod-reboot-a", "hyperpod-reboot-b"):
+        world.composite(name, "ALARM", ["hyperpod-reboot-gpu"])
     world.queue.clear()
-    world.composite("hyperpod-top", "ALARM", ["hyperpod-a", "hyperpod-b"])
+    world.composite("hyperpod-reboot-top", "ALARM", ["hyperpod-reboot-a", "hyperpod-reboot-b"])
     assert world.deliver() == ["rebooted"]
 
 
@@ -100,7 +100,7 @@ def test_alarm_with_an_arns_part_in_its_name_is_found() -> None:
     world = World()
     node = world.node()
     world.alarm(node, "ALARM", name="gpu:alarm:xid", unheard=True)
-    world.composite("hyperpod-any", "ALARM", ["gpu:alarm:xid"])
+    world.composite("hyperpod-reboot-any", "ALARM", ["gpu:alarm:xid"])
     assert (world.deliver(), world.reboots) == (["rebooted"], [node.instance])
 
 
@@ -109,10 +109,10 @@ def test_composite_of_alarms_without_a_node_is_refused_with_one_letter() -> None
     world = World()
     node = world.node()
     for number in (1, 2):
-        name = f"hyperpod-{number}"
+        name = f"hyperpod-reboot-{number}"
         world.alarm(node, "ALARM", name=name, unheard=True)
         world.cloudwatch.alarms[name].dimensions = {"HyperPodClusterName": A}
-    world.composite("hyperpod-any", "ALARM", ["hyperpod-1", "hyperpod-2"])
+    world.composite("hyperpod-reboot-any", "ALARM", ["hyperpod-reboot-1", "hyperpod-reboot-2"])
     assert world.deliver() == ["refused NodeNotResolved"] * 2
     assert (world.codes, len(world.told)) == (["NodeNotResolved"], 2)
 
@@ -122,8 +122,8 @@ def test_composite_whose_alarms_are_gone_names_no_node(state: str, outcome: str)
     """In ALARM, a person should know."""
     world = World()
     world.alarm(world.node(), "ALARM", unheard=True)
-    world.composite("hyperpod-any", state, ["hyperpod-gpu"])
-    del world.cloudwatch.alarms["hyperpod-gpu"]
+    world.composite("hyperpod-reboot-any", state, ["hyperpod-reboot-gpu"])
+    del world.cloudwatch.alarms["hyperpod-reboot-gpu"]
     assert world.deliver() == [f"{outcome} NodeNotResolved"]
 
 
@@ -131,7 +131,7 @@ def test_suppressed_composite_is_deferred_without_a_lookup() -> None:
     """Nothing says until when."""
     world = World()
     world.alarm(world.node(), "ALARM", unheard=True)
-    world.composite("hyperpod-any", "ALARM", ["hyperpod-gpu"], suppressed=True)
+    world.composite("hyperpod-reboot-any", "ALARM", ["hyperpod-reboot-gpu"], suppressed=True)
     assert (world.deliver(), world.cloudwatch.asked) == (["deferred"], {})
 
 
@@ -152,7 +152,7 @@ def test_alarms_of_many_nodes_are_asked_in_one_call() -> None:
     """A hundred names at a time."""
     world = World(Settings(budget_percent=100), nodes=30)
     for number in range(1, 31):
-        world.alarm(world.node(number), "ALARM", name=f"hyperpod-{number}")
+        world.alarm(world.node(number), "ALARM", name=f"hyperpod-reboot-{number}")
     world.deliver()
     world.until("02:29:03")
     assert world.cloudwatch.asked == {"describe_alarms": 1}

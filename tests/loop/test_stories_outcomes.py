@@ -241,14 +241,13 @@ def test_cleared_answers_a_sign_of_health_and_a_report_that_came_after_it() -> N
 
 
 def test_ignored_events_ask_for_nothing() -> None:
-    """An unknown health status, a sweep in the queue, an alarm of another prefix, an alarm without data."""
+    """An unknown health status, a sweep in the queue, an alarm without data."""
     world = World()
     node = world.node()
     world.post(_health(node.instance, "Unknown"))
     world.post({"source": "hyperpod.node-remediation", "detail-type": "HyperPod Node Remediation Sweep"})
-    world.alarm(node, "ALARM", name="other")
     world.alarm(node, "INSUFFICIENT_DATA")
-    assert (world.deliver(), world.notices, world.codes) == (["ignored"] * 4, [], [])
+    assert (world.deliver(), world.notices, world.codes) == (["ignored"] * 3, [], [])
 
 
 def _health(instance: str, status: str) -> dict[str, Any]:

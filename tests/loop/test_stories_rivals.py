@@ -70,7 +70,7 @@ def test_message_that_comes_again_changes_nothing() -> None:
         world.alarm(world.node(2), "ALARM"),
         world.request(world.node(3).instance),
         world.healthy(world.node(4)),
-        world.alarm(world.node(5), "ALARM", name="hyperpod-muted", muted_until=world.now + HOUR),
+        world.alarm(world.node(5), "ALARM", name="hyperpod-reboot-muted", muted_until=world.now + HOUR),
         world.unhealthy(world.node(6), repair="Replace"),
     ]
     world.deliver()

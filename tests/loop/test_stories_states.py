@@ -117,14 +117,14 @@ def test_muted_complaint_from_before_the_reboot_stands_in_the_way_of_recovery() 
     """It comes late; the other alarm's OK does not speak for it."""
     world = World()
     node = world.node()
-    world.alarm(node, "ALARM", name="hyperpod-muted", muted_until=START + HOUR, late=30 * SECOND)
+    world.alarm(node, "ALARM", name="hyperpod-reboot-muted", muted_until=START + HOUR, late=30 * SECOND)
     world.alarm(node, "ALARM")
     world.deliver()
     world.passes(MINUTE)
     world.alarm(node, "OK")
     world.deliver()
     assert (world.ends, len(world.incident(node).complaints)) == ([], 2)
-    world.alarm(node, "OK", name="hyperpod-muted")
+    world.alarm(node, "OK", name="hyperpod-reboot-muted")
     world.deliver()
     assert world.ends == ["recovered"]
 

@@ -324,7 +324,7 @@ class World:
         slot: Slot,
         state: str = "ALARM",
         *,
-        name: str = "hyperpod-gpu",
+        name: str = "hyperpod-reboot-gpu",
         logical: bool = False,
         series: bool = False,
         muted_until: datetime | None = None,

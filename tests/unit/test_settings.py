@@ -63,7 +63,7 @@ def test_no_context_gives_the_documented_defaults() -> None:
     assert Settings.from_context({}).to_context() == {
         "clusters": ["*"],
         "default_cluster": None,
-        "alarm_name_prefixes": ["hyperpod-"],
+        "alarm_name_prefixes": ["hyperpod-reboot-"],
         "alarm_topic_arns": [],
         "batch_size": 100,
         "batch_window": "5s",

@@ -79,7 +79,7 @@ class SampleStack(cdk.Stack):
         undelivered = aws_sqs.Queue(self, "Undelivered", enforce_ssl=True)
         for name, pattern in (
             ("Health", aws_events.EventPattern(source=["aws.sagemaker"])),
-            ("Alarms", aws_events.EventPattern(detail={"alarmName": [{"prefix": "hyperpod-"}]})),
+            ("Alarms", aws_events.EventPattern(detail={"alarmName": [{"prefix": "hyperpod-reboot-"}]})),
         ):
             rule = aws_events.Rule(self, name, event_pattern=pattern)
             rule.add_target(aws_events_targets.SqsQueue(queue, dead_letter_queue=undelivered))

@@ -14,7 +14,7 @@ from node_remediation.model import Alarm, AlarmState
 from node_remediation.policy.record import Missing
 
 NOW = datetime(2026, 11, 23, 2, 14, 7, tzinfo=UTC)
-ARN = "arn:aws:cloudwatch:us-west-2:111122223333:alarm:hyperpod-xid"
+ARN = "arn:aws:cloudwatch:us-west-2:111122223333:alarm:hyperpod-reboot-xid"
 TYPES = ["MetricAlarm", "CompositeAlarm", "LogAlarm"]
 NODE = "i-00000000000000001"
 

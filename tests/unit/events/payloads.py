@@ -22,7 +22,7 @@ def instance_id(number: int) -> str:
 
 
 NODE = instance_id(1)
-ALARM_ARN = "arn:aws:cloudwatch:us-west-2:111122223333:alarm:hyperpod-xid"
+ALARM_ARN = "arn:aws:cloudwatch:us-west-2:111122223333:alarm:hyperpod-reboot-xid"
 CHILD_ARN = "arn:aws:cloudwatch:us-west-2:111122223333:alarm:child"
 CLUSTER_ARN = "arn:aws:sagemaker:us-west-2:111122223333:cluster/a1b2c3d4e5f6"
 
@@ -126,7 +126,7 @@ def alarm_event(*metrics: dict[str, Any], state: str = "ALARM", **detail: Any) -
         "time": NOW.isoformat(),
         "resources": [ALARM_ARN],
         "detail": {
-            "alarmName": "hyperpod-xid",
+            "alarmName": "hyperpod-reboot-xid",
             "state": {"value": state, "reason": "crossed", "timestamp": NOW.isoformat()},
             "configuration": {"metrics": list(metrics)},
         }
@@ -148,7 +148,7 @@ def pairs(**dimensions: str) -> list[dict[str, str]]:
 def sns_action(trigger: object = None, **fields: Any) -> dict[str, Any]:
     """Make the JSON that an alarm publishes to a topic."""
     return {
-        "AlarmName": "hyperpod-xid",
+        "AlarmName": "hyperpod-reboot-xid",
         "AlarmDescription": None,
         "AWSAccountId": HOME.account,
         "NewStateValue": "ALARM",

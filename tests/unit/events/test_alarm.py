@@ -44,7 +44,7 @@ SNS_TRIGGER = Trigger(
     "CloudWatch Alarm SNS Action",
     "m-1",
     NOW - timedelta(seconds=29, milliseconds=750),
-    "alarm hyperpod-xid: Threshold Crossed",
+    "alarm hyperpod-reboot-xid: Threshold Crossed",
 )
 
 
@@ -66,14 +66,14 @@ def test_sns_alarm_is_read_whole() -> None:
         trigger=SNS_TRIGGER,
         node=Node(IdKind.NODE_ID, NODE),
         cluster="eks-a",
-        alarm=Alarm("hyperpod-xid", ALARM_ARN),
+        alarm=Alarm("hyperpod-reboot-xid", ALARM_ARN),
     )
-    assert found.source == "alarm:hyperpod-xid"
+    assert found.source == "alarm:hyperpod-reboot-xid"
 
 
 def test_alarm_without_a_reason_is_quoted_by_its_name() -> None:
     """A reason is read back from a letter as it was written, so it ends with no blank."""
-    assert report(sns_action(NewStateReason=None)).trigger.reason == "alarm hyperpod-xid:"
+    assert report(sns_action(NewStateReason=None)).trigger.reason == "alarm hyperpod-reboot-xid:"
 
 
 def test_sns_metric_math_alarm_names_its_one_node() -> None:
@@ -94,7 +94,7 @@ def test_sns_composite_alarm_is_read_whole() -> None:
     event = sns_action(AlarmRule="ALARM(child)", TriggeringChildren=children)
     del event["Trigger"]
     assert composite(event) == Composite(
-        trigger=SNS_TRIGGER, alarm=Alarm("hyperpod-xid", ALARM_ARN), children=(CHILD_ARN,)
+        trigger=SNS_TRIGGER, alarm=Alarm("hyperpod-reboot-xid", ALARM_ARN), children=(CHILD_ARN,)
     )
 
 
@@ -191,8 +191,8 @@ def test_contributor_names_its_node_and_its_series() -> None:
     found = report(contributor_event(**SERIES))
     assert (found.node, found.cluster, found.healthy) == (Node(IdKind.NODE_ID, NODE), "eks-a", False)
     series = f'{{"ClusterName":"eks-a","InstanceId":"{NODE}"}}'
-    assert found.alarm == Alarm("hyperpod-xid", ALARM_ARN, by_series=True, series=series)
-    assert found.source == f"alarm:hyperpod-xid#{series}"
+    assert found.alarm == Alarm("hyperpod-reboot-xid", ALARM_ARN, by_series=True, series=series)
+    assert found.source == f"alarm:hyperpod-reboot-xid#{series}"
 
 
 def test_sns_contributor_is_the_same_series_as_its_event() -> None:
@@ -386,7 +386,7 @@ def test_archive_replay_is_marked(event: dict[str, Any]) -> None:
 def test_tags_in_the_event_are_kept(tags: object, expected: object) -> None:
     """None means that the event does not carry them: only then are they looked up."""
     found = report(alarm_event(metric(InstanceId=NODE), alarmTags=tags))
-    assert found.alarm == Alarm("hyperpod-xid", ALARM_ARN, expected)  # type: ignore[arg-type]
+    assert found.alarm == Alarm("hyperpod-reboot-xid", ALARM_ARN, expected)  # type: ignore[arg-type]
 
 
 # What look-ups read

@@ -249,7 +249,7 @@ ENTRY = Entry(
     attempt=2,
     repair_action="None",
     recommendation="Please wait.",
-    alarm=Alarm("hyperpod-xid", "arn:alarm", tags=(("a", "b"),), by_series=True, series="{}"),
+    alarm=Alarm("hyperpod-reboot-xid", "arn:alarm", tags=(("a", "b"),), by_series=True, series="{}"),
 )
 
 
@@ -274,7 +274,7 @@ def test_letter_is_written_whole() -> None:
             "Retryable": True,
             "Attempt": 2,
             "RepairAction": "None",
-            "Alarm": {"Name": "hyperpod-xid", "Arn": "arn:alarm", "BySeries": True},
+            "Alarm": {"Name": "hyperpod-reboot-xid", "Arn": "arn:alarm", "BySeries": True},
             "Trigger": {
                 "Source": "aws.cloudwatch",
                 "DetailType": "CloudWatch Alarm State Change",
@@ -299,11 +299,11 @@ def test_letter_leaves_out_what_is_not_known() -> None:
         trigger=TRIGGER,
         at=NOW,
         due=NOW,
-        alarm=Alarm("hyperpod-xid"),
+        alarm=Alarm("hyperpod-reboot-xid"),
     )
     detail = own.letter_event(entry, now=NOW, home=HOME)["detail"]
     assert list(detail) == ["ClusterName", "NodeId", "ErrorCode", "Message", "Retryable", "Attempt", "Alarm", "Trigger"]
-    assert detail["Alarm"] == {"Name": "hyperpod-xid", "BySeries": False}
+    assert detail["Alarm"] == {"Name": "hyperpod-reboot-xid", "BySeries": False}
     assert detail["Retryable"] is False
 
 

@@ -216,7 +216,7 @@ def foreign_events() -> Iterator[dict[str, Any]]:
         yield direct | {"accountId": place.account, "region": place.region}
     yield sns_action(AWSAccountId="999999999999")
     for template in ARNS:
-        cluster, alarm = arn(template, "cluster/a1b2c3d4e5f6"), arn(template, "alarm:hyperpod-xid")
+        cluster, alarm = arn(template, "cluster/a1b2c3d4e5f6"), arn(template, "alarm:hyperpod-reboot-xid")
         yield health_event(ClusterName=cluster)
         yield alarm_event(metric(InstanceId=NODE, ClusterName=cluster))
         yield sns_action(AlarmArn=alarm)
@@ -251,7 +251,7 @@ def test_foreign_event_that_reports_a_node_well_is_ignored(event: dict[str, Any]
 @pytest.mark.parametrize("template", ARNS)
 def test_envelope_of_here_outweighs_arns_that_only_accompany_the_event(template: str) -> None:
     """EventBridge writes the envelope; the ARNs beside it name neither cluster nor node."""
-    cluster, alarm = arn(template, "cluster/a1b2c3d4e5f6"), arn(template, "alarm:hyperpod-xid")
+    cluster, alarm = arn(template, "cluster/a1b2c3d4e5f6"), arn(template, "alarm:hyperpod-reboot-xid")
     for event in (
         health_event(ClusterArn=cluster) | {"resources": [cluster]},
         alarm_event(metric(InstanceId=NODE)) | {"resources": [alarm]},

@@ -38,7 +38,9 @@ def test_failed_node_is_an_event_that_can_be_put_back() -> None:
         attempt=3,
         instance_id=node(1).id,
         repair_action="Replace",
-        alarm=Alarm("hyperpod-xid", "arn:aws:cloudwatch:us-west-2:111122223333:alarm:hyperpod-xid", by_series=True),
+        alarm=Alarm(
+            "hyperpod-reboot-xid", "arn:aws:cloudwatch:us-west-2:111122223333:alarm:hyperpod-reboot-xid", by_series=True
+        ),
         trigger=Trigger("aws.sagemaker", HEALTH, "event-1", at, "Xid 79"),
         delay=900,
     )
@@ -63,8 +65,8 @@ def test_failed_node_is_an_event_that_can_be_put_back() -> None:
             "Attempt": 3,
             "RepairAction": "Replace",
             "Alarm": {
-                "Name": "hyperpod-xid",
-                "Arn": "arn:aws:cloudwatch:us-west-2:111122223333:alarm:hyperpod-xid",
+                "Name": "hyperpod-reboot-xid",
+                "Arn": "arn:aws:cloudwatch:us-west-2:111122223333:alarm:hyperpod-reboot-xid",
                 "BySeries": True,
             },
             "Trigger": {

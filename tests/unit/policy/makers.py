@@ -32,8 +32,8 @@ from node_remediation.settings import Settings
 NOW = datetime(2026, 11, 23, 2, 14, 7, tzinfo=UTC)
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 SETTINGS = Settings(clusters=("ml-a", "ml-b"))
-SICK = Alarm("hyperpod-sick")
-SERIES = Alarm("hyperpod-series", by_series=True, series='{"InstanceId": "i-1"}')
+SICK = Alarm("hyperpod-reboot-sick")
+SERIES = Alarm("hyperpod-reboot-series", by_series=True, series='{"InstanceId": "i-1"}')
 HEALTH = "SageMaker HyperPod Cluster Node Health Event"
 _numbers = count()
 

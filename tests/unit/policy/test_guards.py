@@ -311,7 +311,7 @@ def test_observation_is_told_once_per_cooldown(told: float, outcome: str) -> Non
         (setting(spent=39), False),
         (setting(spent=41), True),
         (lambda of: of.known.update(signs={"hyperpod": Sign(healthy_at=ago(0.01))}), False),
-        (lambda of: of.known.update(signs={"alarm:hyperpod-sick": Sign(healthy_at=NOW)}), False),
+        (lambda of: of.known.update(signs={"alarm:hyperpod-reboot-sick": Sign(healthy_at=NOW)}), False),
     ],
 )
 def test_guard_says_no_up_to_its_limit_and_not_beyond(cause: Callable[[Situation], None], minded: bool) -> None:
@@ -374,7 +374,7 @@ def test_alarm_alone_waits_for_hyperpod_to_announce_its_repair() -> None:
     [
         ({}, "claimed"),
         ({"repair_action": "Reboot"}, "deferred"),
-        ({"alarm": Alarm("hyperpod-other")}, "duplicate"),
+        ({"alarm": Alarm("hyperpod-reboot-other")}, "duplicate"),
     ],
 )
 def test_grace_of_an_alarm_ends_when_hyperpod_speaks(joins: dict[str, Any], outcome: str) -> None:
@@ -403,7 +403,7 @@ def test_archive_replay_is_stale_however_fresh() -> None:
 @given(st.integers(-3, 3))
 def test_report_is_withdrawn_by_its_own_source_at_or_after_its_time(minutes: int) -> None:
     """On a tie, healthy wins; the word of another source counts for nothing."""
-    signs = {"hyperpod": Sign(healthy_at=hence(minutes)), "alarm:hyperpod-sick": Sign(healthy_at=hence(9))}
+    signs = {"hyperpod": Sign(healthy_at=hence(minutes)), "alarm:hyperpod-reboot-sick": Sign(healthy_at=hence(9))}
     assert (withdrawn_since(case(), record(signs=signs)) is not None) is (minutes >= 0)
     assert (withdrawn_since(letter(), record(signs=signs)) is not None) is (minutes >= 0)
     assert withdrawn_since(request(), record(signs=signs)) is None

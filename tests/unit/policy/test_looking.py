@@ -135,7 +135,7 @@ def test_alarm_that_was_not_asked_is_a_missing_fact(state: Missing | None) -> No
     """Nothing can be concluded without it, unless its complaint is withdrawn."""
     known = states(sick=state) if state else {}
     found = examine(incident(State.REBOOTED, sick(ago(1)), complaint(ago(1), withdrawn_at=hence(1))), known)
-    unasked = Missing("DeadlineExceeded", "there was no time left to ask alarm hyperpod-sick")
+    unasked = Missing("DeadlineExceeded", "there was no time left to ask alarm hyperpod-reboot-sick")
     assert found.missing == (state or unasked)
     assert not found.recovered
     assert examine(incident(State.REBOOTED, sick(withdrawn_at=hence(1))), known).recovered
@@ -246,18 +246,18 @@ def test_instance_of_which_nothing_is_known_is_not_superseded(known: dict[str, A
             (complaint(ago(46)), sick(ago(10))),
             running(),
             alarm("ALARM"),
-            "not recovered 45m after the reboot at 2026-11-23 01:29:07 UTC: status Running; alarm hyperpod-sick: still "
-            "unhealthy (last complaint 2026-11-23 02:04:07 UTC, and is ALARM now); HyperPod: has said nothing since "
-            "(last complaint 2026-11-23 01:28:07 UTC)",
+            "not recovered 45m after the reboot at 2026-11-23 01:29:07 UTC: status Running; alarm "
+            "hyperpod-reboot-sick: still unhealthy (last complaint 2026-11-23 02:04:07 UTC, and is ALARM now); "
+            "HyperPod: has said nothing since (last complaint 2026-11-23 01:28:07 UTC)",
         ),
         (
             (complaint(ago(46), withdrawn_at=ago(3)), complaint(ago(46), source=REQUEST), sick(ago(46))),
             FAILED,
             alarm("gone"),
             "not recovered 45m after the reboot at 2026-11-23 01:29:07 UTC: status Failure (no lights); the person who "
-            "asked: has said nothing since (last complaint 2026-11-23 01:28:07 UTC); alarm hyperpod-sick: has said "
-            "nothing since (last complaint 2026-11-23 01:28:07 UTC, and is gone now); HyperPod withdrew its complaint "
-            "at 2026-11-23 02:11:07 UTC",
+            "asked: has said nothing since (last complaint 2026-11-23 01:28:07 UTC); alarm hyperpod-reboot-sick: has "
+            "said nothing since (last complaint 2026-11-23 01:28:07 UTC, and is gone now); HyperPod withdrew its "
+            "complaint at 2026-11-23 02:11:07 UTC",
         ),
     ],
 )

@@ -62,7 +62,7 @@ def test_word_of_health_withdraws_the_complaint_of_its_own_source_at_or_before_i
 
 
 @pytest.mark.parametrize(
-    ("said_by", "reason"), [(None, "HyperPod reports the node healthy"), (SICK, "alarm hyperpod-sick is OK")]
+    ("said_by", "reason"), [(None, "HyperPod reports the node healthy"), (SICK, "alarm hyperpod-reboot-sick is OK")]
 )
 def test_node_without_incident_keeps_signs_of_health_by_source(said_by: Alarm | None, reason: str) -> None:
     """Events come out of order: an older complaint of the same source asks for nothing."""
@@ -91,7 +91,7 @@ def test_reports_of_one_batch_are_taken_in_by_their_times() -> None:
     assert decided(case(), case(healthy=True)).claims == decided(case(healthy=True), case()).claims == ()
 
 
-@pytest.mark.parametrize("other", [Alarm("hyperpod-other"), replace(SICK, series="{}")])
+@pytest.mark.parametrize("other", [Alarm("hyperpod-reboot-other"), replace(SICK, series="{}")])
 def test_alarm_or_series_withdraws_only_its_own_complaint(other: Alarm) -> None:
     """Each series is a source of its own."""
     of = incident(State.OPEN, complaint(ago(1), alarm=SICK), due=hence(5))
