@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bench.reports import batch
 from bench.tools import BenchError, Build
-from bench.world import LATENCY_SECONDS, Bench, World, world
+from bench.world import LATENCY_SECONDS, Bench, BenchAccount, world
 
 ROUNDS = 15
 WARM_EVENTS = 5
@@ -58,7 +58,7 @@ def _size(build: Build) -> Size:
     return Size(build.name, build.archive.stat().st_size, unpacked)
 
 
-def _round(stage: World, number: int) -> Iterator[Start]:
+def _round(stage: BenchAccount, number: int) -> Iterator[Start]:
     """Begin with another build each time: the one before may still keep the machine busy."""
     builds = list(stage.bench.builds.values())
     first = number % len(builds)
@@ -66,7 +66,7 @@ def _round(stage: World, number: int) -> Iterator[Start]:
         yield _start(stage, build)
 
 
-def _start(stage: World, build: Build) -> Start:
+def _start(stage: BenchAccount, build: Build) -> Start:
     """Start an execution environment; each event reports another node of one new cluster."""
     first, *more = stage.cluster(1 + WARM_EVENTS)
     stage.endpoint.forget()

@@ -4,9 +4,9 @@ import json
 import time
 from dataclasses import dataclass
 
-from bench.reports import DETAIL_TYPE, SOURCE, Report, detail
+from bench.reports import DETAIL_TYPE, SOURCE, SentReport, detail
 from bench.tools import BenchError
-from bench.world import Bench, World, world
+from bench.world import Bench, BenchAccount, world
 from node_remediation.settings import SWEEP_EVERY, Settings
 
 EVENTS = 40
@@ -31,7 +31,7 @@ def measure(bench: Bench, *, events: int = EVENTS) -> Latency:
     return Latency(Settings().batch_window.total_seconds(), tuple(found[1:]))  # the first was to warm the function
 
 
-def _seconds(stage: World, reported: Report, reboots: int) -> float:
+def _seconds(stage: BenchAccount, reported: SentReport, reboots: int) -> float:
     started = time.time()
     stage.aws.put_events({"Source": SOURCE, "DetailType": DETAIL_TYPE, "Detail": json.dumps(detail(reported))})
     while time.time() < started + _PATIENCE_SECONDS:

@@ -16,7 +16,7 @@ _REGION = "us-east-1"
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class SentReport:
     """Names a node, and the event that reports it, by whose ID its outcome is found."""
 
     event_id: str
@@ -24,26 +24,26 @@ class Report:
     node: str
 
 
-def report(cluster: str, node: str) -> Report:
+def report(cluster: str, node: str) -> SentReport:
     """Return a report of its own for a node."""
-    return Report(str(uuid.uuid4()), cluster, node)
+    return SentReport(str(uuid.uuid4()), cluster, node)
 
 
-def detail(reported: Report) -> dict[str, Any]:
+def detail(reported: SentReport) -> dict[str, Any]:
     """Return a node health event's detail, as documented ("Cluster node health event")."""
     summary = {"HealthStatus": "Unhealthy", "HealthStatusReason": REASON, "RepairAction": "None"}
     summary["Recommendation"] = "Reboot the node to recover from the fault."
     return {"ClusterName": reported.cluster, "InstanceId": reported.node, "HealthSummary": summary}
 
 
-def body(reported: Report, now: datetime) -> str:
+def body(reported: SentReport, now: datetime) -> str:
     """Return a node health event, as it lies in the intake queue."""
     event: dict[str, Any] = {"version": "0", "id": reported.event_id, "detail-type": DETAIL_TYPE, "source": SOURCE}
     event |= {"account": ACCOUNT, "time": _iso(now), "region": _REGION, "detail": detail(reported)}
     return json.dumps(event | {"resources": [f"arn:aws:sagemaker:{_REGION}:{ACCOUNT}:cluster/{reported.cluster}"]})
 
 
-def batch(reports: Sequence[Report]) -> dict[str, Any]:
+def batch(reports: Sequence[SentReport]) -> dict[str, Any]:
     """Return what the event source mapping hands the function."""
     now = datetime.now(UTC)
     return {"Records": [_record(each, now) for each in reports]}
@@ -58,7 +58,7 @@ def _iso(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _record(reported: Report, now: datetime) -> dict[str, Any]:
+def _record(reported: SentReport, now: datetime) -> dict[str, Any]:
     sent = str(int(now.timestamp() * 1000))
     return {
         "messageId": str(uuid.uuid4()),

@@ -31,7 +31,7 @@ _PERIOD_MS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Invocation:
+class Invoked:
     """Holds an answer, and how long the function took for it, in milliseconds: `cpu_ms` of that on a processor."""
 
     answer: Any
@@ -79,7 +79,7 @@ class Function:
             self._process.wait()
         self._log.close()
 
-    def invoke(self, event: object) -> Invocation:
+    def invoke(self, event: object) -> Invoked:
         """Invoke the function. Raises BenchError when it fails."""
         before = self._cpu_ms()
         with self._throttled(before):
@@ -87,7 +87,7 @@ class Function:
         answer = json.loads(body) if status == http.client.OK else None
         if answer is None or "errorMessage" in answer:
             raise BenchError(f"{self._build.name}: {body[:300]!r}; its log ends with: {self.log()[-1500:]}")
-        return Invocation(answer, self._durations()[-1], self._cpu_ms() - before)
+        return Invoked(answer, self._durations()[-1], self._cpu_ms() - before)
 
     def init_ms(self) -> float:
         found = _INIT.findall(self.log())

@@ -4,9 +4,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.reports import Report, batch
+from bench.reports import SentReport, batch
 from bench.tools import OURS
-from bench.world import LATENCY_SECONDS, Bench, Work, World, world
+from bench.world import LATENCY_SECONDS, Bench, BenchAccount, Work, world
 from node_remediation.settings import Settings
 
 BATCH = Settings().batch_size
@@ -51,17 +51,17 @@ def measure(bench: Bench) -> Scaling:
         )
 
 
-def _batches(stage: World, size: int) -> Point:
+def _batches(stage: BenchAccount, size: int) -> Point:
     reports = max(size, _LEAST_REPORTS)
     return _point(stage, [stage.cluster(reports)], reports, size)
 
 
-def _spread(stage: World, clusters: int) -> Point:
+def _spread(stage: BenchAccount, clusters: int) -> Point:
     """Measure one batch over so many clusters, all of them new to the function."""
     return _point(stage, [stage.cluster(BATCH // clusters) for _ in range(clusters)], BATCH, BATCH)
 
 
-def _point(stage: World, clusters: Sequence[Sequence[Report]], reports: int, size: int) -> Point:
+def _point(stage: BenchAccount, clusters: Sequence[Sequence[SentReport]], reports: int, size: int) -> Point:
     """Warm the function by a report of another cluster, then let the reports go round the clusters."""
     together = [each for turn in zip(*clusters, strict=True) for each in turn][:reports]
     event_bytes = len(json.dumps(batch(together[:size]), separators=(",", ":")))

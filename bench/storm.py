@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from bench.reports import Report, body, report
+from bench.reports import SentReport, body, report
 from bench.tools import NAIVE, OURS, BenchError, Build
-from bench.world import Bench, World, world
+from bench.world import Bench, BenchAccount, world
 from node_remediation.settings import SWEEP_EVERY, Settings
 
 # One large cluster, where all invocations write one budget; ten, where each batch has nodes of all.
@@ -96,15 +96,15 @@ def _storm(bench: Bench, build: Build, count: int, clusters: int) -> Storm:
         )
 
 
-def _ship(stage: World, build: Build) -> None:
+def _ship(stage: BenchAccount, build: Build) -> None:
     """Put the naive build's code into the deployed function."""
     client, name = stage.aws.client("lambda"), stage.outputs["FunctionName"]
     client.update_function_code(FunctionName=name, ZipFile=build.archive.read_bytes(), Architectures=["x86_64"])
     client.update_function_configuration(FunctionName=name, Handler=build.handler)
 
 
-def _reports(stage: World, count: int, clusters: int) -> list[Report]:
-    """Report each node more than once, by events of their own, in no order."""
+def _reports(stage: BenchAccount, count: int, clusters: int) -> list[SentReport]:
+    """SentReport each node more than once, by events of their own, in no order."""
     once = [each for _ in range(clusters) for each in stage.cluster(count // clusters // REPORTS_PER_NODE)]
     again = [report(each.cluster, each.node) for each in once for _ in range(REPORTS_PER_NODE - 1)]
     reports = [*once, *again]
@@ -112,13 +112,13 @@ def _reports(stage: World, count: int, clusters: int) -> list[Report]:
     return reports
 
 
-def _switch(stage: World, *, on: bool) -> None:
+def _switch(stage: BenchAccount, *, on: bool) -> None:
     client = stage.aws.client("lambda")
     [mapping] = client.list_event_source_mappings(FunctionName=stage.outputs["FunctionName"])["EventSourceMappings"]
     client.update_event_source_mapping(UUID=mapping["UUID"], Enabled=on)
 
 
-def _send(stage: World, reports: Sequence[Report]) -> None:
+def _send(stage: BenchAccount, reports: Sequence[SentReport]) -> None:
     sqs, now = stage.aws.client("sqs"), datetime.now(UTC)
     entries = [{"Id": str(number), "MessageBody": body(each, now)} for number, each in enumerate(reports)]
     for start in range(0, len(entries), 10):
@@ -127,7 +127,7 @@ def _send(stage: World, reports: Sequence[Report]) -> None:
             raise BenchError(f"the intake queue did not take {answer['Failed'][0]}")
 
 
-def _drained(stage: World) -> None:
+def _drained(stage: BenchAccount) -> None:
     """Wait until no message waits or is being worked on."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while left := _waiting_messages(stage, "IntakeQueueUrl"):
@@ -136,13 +136,13 @@ def _drained(stage: World) -> None:
         time.sleep(0.5)
 
 
-def _waiting_messages(stage: World, queue: str) -> int:
+def _waiting_messages(stage: BenchAccount, queue: str) -> int:
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     answer = stage.aws.client("sqs").get_queue_attributes(QueueUrl=stage.outputs[queue], AttributeNames=names)
     return sum(int(answer["Attributes"][name]) for name in names)
 
 
-def _outcomes(stage: World, asked: Collection[str]) -> list[dict[str, Any]]:
+def _outcomes(stage: BenchAccount, asked: Collection[str]) -> list[dict[str, Any]]:
     """Return the logged outcomes of these reports.
 
     The local AWS may log what a function has written last only with its next invocation: until all is there, each gets
@@ -159,7 +159,7 @@ def _outcomes(stage: World, asked: Collection[str]) -> list[dict[str, Any]]:
                 pool.submit(client.invoke, FunctionName=stage.outputs["FunctionName"], Payload=nothing)
 
 
-def _outcome_lines(stage: World) -> Iterator[dict[str, Any]]:
+def _outcome_lines(stage: BenchAccount) -> Iterator[dict[str, Any]]:
     """Read stream by stream: the local AWS answers a question with at most 10,000 lines and has no second page."""
     logs = stage.aws.client("logs")
     for group in logs.describe_log_groups()["logGroups"]:

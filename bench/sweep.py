@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bench.reports import DETAIL_TYPE, REASON, SOURCE, Report, sweep
+from bench.reports import DETAIL_TYPE, REASON, SOURCE, SentReport, sweep
 from bench.rie import CPU_SHARE, Function
 from bench.tools import OURS
-from bench.world import LATENCY_SECONDS, Bench, Work, World, world
+from bench.world import LATENCY_SECONDS, Bench, BenchAccount, Work, world
 from node_remediation.aws.codec import to_ms
 from node_remediation.aws.ledger import as_written, make_item
 from node_remediation.model import HYPERPOD, Alarm, IdKind, Node, NodeKey, Trigger
@@ -62,19 +62,19 @@ def measure(bench: Bench, *, nodes: int = NODES, clusters: int = CLUSTERS) -> Sw
         return Sweeps(nodes, clusters, idle, tuple(_until_done(stage, function)))
 
 
-def _until_done(stage: World, function: Function) -> Iterator[Sweep]:
+def _until_done(stage: BenchAccount, function: Function) -> Iterator[Sweep]:
     for _ in range(MOST_SWEEPS):
         yield _sweep(stage, function)
         if not _due(stage):
             return
 
 
-def _sweep(stage: World, function: Function) -> Sweep:
+def _sweep(stage: BenchAccount, function: Function) -> Sweep:
     due, work = _due(stage), stage.work(function, [sweep()])
     return Sweep(due - _due(stage), work)
 
 
-def _due(stage: World) -> int:
+def _due(stage: BenchAccount) -> int:
     """Count what is due, past the endpoint that counts the function's calls."""
     pages = stage.aws.client("dynamodb").get_paginator("query")
     asked: dict[str, Any] = {
@@ -89,7 +89,7 @@ def _due(stage: World) -> int:
     return sum(page["Count"] for each in values for page in pages.paginate(**asked, ExpressionAttributeValues=each))
 
 
-def _fill(stage: World, nodes_per_cluster: int, clusters: int) -> None:
+def _fill(stage: BenchAccount, nodes_per_cluster: int, clusters: int) -> None:
     """Write rebooted nodes, each due for its first look, by the function's own codec."""
     settings, now = Settings(), datetime.now(UTC)
     rebooted_at = now - settings.verify_after
@@ -109,7 +109,7 @@ def _fill(stage: World, nodes_per_cluster: int, clusters: int) -> None:
             table.batch_write_item(RequestItems={stage.outputs["LedgerTableName"]: puts})
 
 
-def _rebooted(reported: Report, at: datetime, settings: Settings, alarmed: bool) -> NodeRecord:
+def _rebooted(reported: SentReport, at: datetime, settings: Settings, alarmed: bool) -> NodeRecord:
     node, opened = Node(IdKind.NODE_ID, reported.node), at - timedelta(seconds=1)
     trigger = Trigger(SOURCE, DETAIL_TYPE, reported.event_id, opened, REASON)
     complaints = [Complaint(HYPERPOD, opened, trigger)]

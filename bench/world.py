@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.endpoint import Certificate, Endpoint
-from bench.reports import Report, report
+from bench.reports import SentReport, report
 from bench.rie import Function
 from bench.tools import WORK, Build, Runtime, all_builds, runtime
 from local.aws import LocalAws
@@ -54,7 +54,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class BenchAccount:
     """Holds a deployed stack, and the TLS endpoint in front of it."""
 
     bench: Bench
@@ -67,7 +67,7 @@ class World:
         """Return an execution environment that has not started yet."""
         return Function(self.bench.runtime, build, self.variables, cpu_share=cpu_share)
 
-    def cluster(self, nodes: int) -> list[Report]:
+    def cluster(self, nodes: int) -> list[SentReport]:
         """Make a cluster and return one report for each of its nodes."""
         name = f"bench-{uuid.uuid4().hex[:8]}"
         groups = [
@@ -110,7 +110,7 @@ def prepare() -> Bench:
 @contextmanager
 def world(
     bench: Bench, *, seconds: float, context: Mapping[str, str] | None = None, sweep_every: float | None = None
-) -> Iterator[World]:
+) -> Iterator[BenchAccount]:
     """Deploy the stack. Calls through the endpoint take `seconds`; without `sweep_every` the rule fires no sweep."""
     with LocalAws() as aws:
         outputs = deploy(aws, context={**CONTEXT, **(context or {})}, sweep_every=sweep_every)
@@ -125,4 +125,4 @@ def world(
                 "NO_PROXY": "localhost",
                 "no_proxy": "localhost",
             }
-            yield World(bench, aws, endpoint, outputs, variables)
+            yield BenchAccount(bench, aws, endpoint, outputs, variables)

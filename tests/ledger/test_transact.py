@@ -23,7 +23,7 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 
 
 @dataclass(frozen=True)
-class Plan:
+class Decision:
     """The records to write, and how many nodes they claim."""
 
     records: Sequence[Record]
@@ -41,16 +41,16 @@ def open_ledger(aws: LocalAws, table: str) -> DynamoDbLedger:
 
 def run(
     ledger: DynamoDbLedger, nodes: Sequence[NodeKey], *, budget: int = 10**6, seconds: float = 30
-) -> Transacted[Plan]:
+) -> Transacted[Decision]:
     """Count one more for each node, as long as the budget lasts."""
     until = time.monotonic() + seconds
 
-    def decide(book: Book, part: Sequence[tuple[NodeKey, ...]]) -> Plan:
+    def decide(book: Book, part: Sequence[tuple[NodeKey, ...]]) -> Decision:
         left = budget - book.budget("ml-a").spent(now=NOW, window=timedelta(hours=1))
         claimed = [book.node(key) for (key,) in part][: max(left, 0)]
         counted = [replace(record, put_off=record.put_off + 1) for record in claimed]
         charged = [book.budget("ml-a").charged(NOW, len(claimed))] if claimed else []
-        return Plan([*counted, *charged], len(claimed))
+        return Decision([*counted, *charged], len(claimed))
 
     return transact(
         ledger,
@@ -93,7 +93,7 @@ def test_budget_of_sixteen_rivals_is_spent_and_never_overspent(aws: LocalAws, ta
     """Each wants five nodes of its own; twenty are allowed."""
     ledgers = [open_ledger(aws, table) for _ in range(AT_ONCE)]
 
-    def claim(number: int) -> Transacted[Plan]:
+    def claim(number: int) -> Transacted[Decision]:
         return run(ledgers[number], [NodeKey("ml-a", f"i-{number}-{each}") for each in range(5)], budget=20)
 
     done = all_at_once(claim)

@@ -245,7 +245,7 @@ def read_book(items: Iterator[Mapping[str, Any]], asked: Mapping[str, NodeKey | 
 # -- optimistic writes
 
 
-class Plan(Protocol):
+class Decided(Protocol):
     """A decision. `records` are those that it changes, as they are to be."""
 
     @property
@@ -253,7 +253,7 @@ class Plan(Protocol):
 
 
 Group = tuple[NodeKey, ...]
-AnyPlan = TypeVar("AnyPlan", bound=Plan)
+AnyPlan = TypeVar("AnyPlan", bound=Decided)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ def keys(count: int) -> list[Group]:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Decision:
     """The records to write, and the nodes that they count for."""
 
     records: Sequence[Record]
@@ -47,19 +47,19 @@ class Desk:
     waits: list[tuple[float, float]] = field(default_factory=list)
     may_start: Callable[[], bool] = lambda: True
 
-    def decide(self, book: Book, part: Sequence[Group]) -> Plan:
+    def decide(self, book: Book, part: Sequence[Group]) -> Decision:
         self.decisions.append(part)
         nodes = [each for group in part for each in group]
         counted = [replace(book.node(each), put_off=book.node(each).put_off + 1) for each in nodes]
-        return Plan((*counted, book.budget("ml-a").charged(NOW, len(part))), tuple(nodes))
+        return Decision((*counted, book.budget("ml-a").charged(NOW, len(part))), tuple(nodes))
 
     def run(
         self,
         nodes: Sequence[Group],
         *,
         book: Book | None = None,
-        decide: Callable[[Book, Sequence[Group]], Plan] | None = None,
-    ) -> Transacted[Plan]:
+        decide: Callable[[Book, Sequence[Group]], Decision] | None = None,
+    ) -> Transacted[Decision]:
         def jitter(least: float, most: float) -> float:
             self.waits.append((least, most))
             return most
@@ -130,8 +130,8 @@ def test_decision_is_saved_in_one_transaction() -> None:
 def test_decision_without_records_writes_nothing() -> None:
     """It is a plan all the same."""
     desk = Desk()
-    done = desk.run(keys(2), decide=lambda _book, _part: Plan(()))
-    assert done.plans == [Plan(())]
+    done = desk.run(keys(2), decide=lambda _book, _part: Decision(()))
+    assert done.plans == [Decision(())]
     assert (desk.ledger.writes, done.failed) == ([], {})
 
 
@@ -425,7 +425,7 @@ def test_fault_in_a_decision_is_the_callers() -> None:
     """It is no trouble of the ledger's, and must not pass for one."""
     desk = Desk()
     with pytest.raises(ZeroDivisionError):
-        desk.run(keys(2), decide=lambda _book, _part: Plan([NodeRecord(key(1 // 0))]))
+        desk.run(keys(2), decide=lambda _book, _part: Decision([NodeRecord(key(1 // 0))]))
 
 
 def test_conflict_without_a_rival_is_tried_again() -> None:

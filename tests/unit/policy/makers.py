@@ -214,7 +214,7 @@ def narrowed(known: Facts, needs: Mapping[NodeKey, Needs], budget: Budget) -> Fa
 
 
 @dataclass
-class World:
+class History:
     """A cluster's book, on which decisions are made with the facts that they ask for."""
 
     settings: Settings = SETTINGS

@@ -48,7 +48,7 @@ from tests.unit.policy.makers import (
     SERIES,
     SETTINGS,
     SICK,
-    World,
+    History,
     ago,
     case,
     complaint,
@@ -270,7 +270,7 @@ def test_what_was_said_during_a_call_that_was_lost_is_acted_on(of: dict[str, Any
     """With the facts that a sweep asks for."""
     usual = incident(State.CLAIMED, complaint(ago(9), repair_action="Replace"), since=ago(3), lease_until=NOW, due=NOW)
     before = record(incident=replace(usual, **of))
-    world = World(book=Book().updated(before))
+    world = History(book=Book().updated(before))
     plan = world.plan([(key(),)], {}, facts({key().id: running()}, cluster=ClusterFacts(9, automatic=True)))
     assert [each.state for each in plan.changes] == ["rebooted", state]
 
@@ -441,7 +441,7 @@ def cases_at(now: datetime, drawn: Sequence[Any], step: int) -> dict[NodeKey, li
     return cases
 
 
-def check_decision(world: World, cases: Mapping[NodeKey, Sequence[Case]], known: Facts) -> Plan:
+def check_decision(world: History, cases: Mapping[NodeKey, Sequence[Case]], known: Facts) -> Plan:
     """Decide, and check what holds of every decision."""
     groups = [(each,) for each in KEYS]
     before = deepcopy((world.book, cases, known))
@@ -465,7 +465,7 @@ def check_decision(world: World, cases: Mapping[NodeKey, Sequence[Case]], known:
     return plan
 
 
-def check_limits(world: World, plan: Plan) -> None:
+def check_limits(world: History, plan: Plan) -> None:
     """Promise 2: the cooldown, the attempts and the budget, whatever was decided before."""
     window = world.now - SETTINGS.budget_window
     spent = sum(nodes for at, nodes in world.book.budget("ml-a").spends if at > window)
@@ -477,7 +477,7 @@ def check_limits(world: World, plan: Plan) -> None:
 
 
 def check_repetition(
-    world: World, cases: Mapping[NodeKey, Sequence[Case]], plan: Plan, known: Facts, *, healthy: bool
+    world: History, cases: Mapping[NodeKey, Sequence[Case]], plan: Plan, known: Facts, *, healthy: bool
 ) -> None:
     """Decide about the same messages again, less those that were handed back.
 
@@ -508,7 +508,7 @@ def test_decision_is_pure_complete_and_safe_in_any_history(drawn: Sequence[Any])
     """Made twice it is the same and changes nothing that it was given; each report has one outcome; no alarm is missing
     of those that it asked for; no limit is broken; and messages that come again, at once or later, change nothing.
     """
-    world = World()
+    world = History()
     for step, (minutes, reported, given_, result) in enumerate(drawn):
         world.now += minutes * MINUTE
         known = facts_at(world.now, given_)
@@ -520,7 +520,7 @@ def test_decision_is_pure_complete_and_safe_in_any_history(drawn: Sequence[Any])
             failure = () if result is CallResult.REBOOTED else ("InstanceIdInUse", "busy")
             world.answer([Answer(claim.node, result, *failure) for claim in world.claims])
         world.claims = []
-        late = World(now=world.now + minutes * MINUTE, book=world.book)
+        late = History(now=world.now + minutes * MINUTE, book=world.book)
         late.save(late.plan([(each,) for each in KEYS], {}, known))
         check_repetition(late, cases, plan, known, healthy=False)
 
@@ -531,7 +531,7 @@ def test_records_of_any_two_histories_can_be_united_and_decided_about(one: Seque
     """Claims of both count, and an incident goes on."""
     now, books = NOW, list[Book]()
     for drawn in (one, two):
-        world = World()
+        world = History()
         for step, (minutes, reported, given_, _) in enumerate(drawn):
             world.now += minutes * MINUTE
             world.save(world.plan([(key(),)], cases_at(world.now, reported, step), facts_at(world.now, given_)))
