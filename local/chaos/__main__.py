@@ -39,6 +39,8 @@ CONTEXT = {
 # What happened last is still followed up while faults happen.
 _LINGER_SECONDS = 12.0
 _LOOK_SECONDS = 1.0
+# A request whose node's group is not known comes again after 30, 60, 90 and 120 s before it has its outcome.
+PATIENCE_SECONDS = 420.0
 # An incident that waits for later than that is left waiting.
 _SOON_SECONDS = 20.0
 
@@ -49,7 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10_000), help="the same seed, the same acts")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long things happen")
     parser.add_argument("--rate", type=float, default=0.05, help="how many of the function's calls meet a fault")
-    parser.add_argument("--patience", type=float, default=330.0, help="how long to wait until nothing is due any more")
+    parser.add_argument(
+        "--patience", type=float, default=PATIENCE_SECONDS, help="how long to wait until nothing is due any more"
+    )
     given = parser.parse_args(arguments)
     say = partial(print, flush=True)
     try:
@@ -60,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def run(seed: int, seconds: float, rate: float, *, patience: float, say: Say) -> list[str]:
+def run(seed: int, seconds: float, rate: float, *, patience: float = PATIENCE_SECONDS, say: Say) -> list[str]:
     """Deploy, let things happen, wait until nothing is due, and return what does not hold."""
     say(f"chaos seed {seed}: {seconds:g} s, {rate:.0%} of the function's calls meet a fault")
     with LocalAws() as aws:

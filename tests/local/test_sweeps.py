@@ -19,11 +19,13 @@ _INPUT = {
 
 
 @pytest.fixture(autouse=True)
-def _no_sweeps_left(aws: LocalAws) -> Iterator[None]:
+def _own_rule(aws: LocalAws) -> Iterator[None]:
+    """Begin without the rule of what other tests deployed, and leave no sweeps."""
+    before, aws.sweep_rule = aws.sweep_rule, None
     yield
     if aws.sweep_rule:
         aws.sweep_every(None)
-    aws.sweep_rule = None
+    aws.sweep_rule = before
 
 
 def _rule(aws: LocalAws, function: RecordingFunction, *, allowed: bool = True, **rule: str) -> str:
