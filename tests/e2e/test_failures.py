@@ -235,7 +235,7 @@ def test_alarm_that_does_not_say_what_to_reboot_is_refused_with_the_original(
     [letter] = system.letters(ErrorCode=code)
     assert letter["attributes"]["Kind"] == "refused"
     assert json.loads(letter["body"])["detail"] == event["detail"]
-    assert [told for told in system.notifications(None) if code in told["attributes"]["ErrorCodes"]]
+    eventually(lambda: any(code in told["attributes"]["ErrorCodes"] for told in system.notifications(None)))
 
 
 def test_cluster_that_is_not_allowed_is_refused(system: System) -> None:
