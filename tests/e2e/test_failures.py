@@ -207,7 +207,7 @@ def test_unreadable_body_is_in_the_queue_as_it_came_and_people_know(system: Syst
     system.send(body)
     letters = eventually(lambda: [letter for letter in system.letters(Kind="unreadable") if letter["body"] == body])
     assert letters[0]["attributes"]["ErrorCode"] == "Unreadable"
-    assert [told for told in system.notifications(None) if told["attributes"]["Kind"] == "unreadable"]
+    eventually(lambda: any(told["attributes"]["Kind"] == "unreadable" for told in system.notifications(None)))
 
 
 def test_malformed_request_says_what_is_wrong(system: System) -> None:
