@@ -44,6 +44,16 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "Notifications": ("notification_emails", "operations_topic_arn", "notify_rebooted"),
     "The function": ("batch_size", "batch_window", "max_concurrency", "log_retention_days", "full_sdk"),
+    "Your company's rules": (
+        "stack_name",
+        "tags",
+        "retain",
+        "vpc_subnet_ids",
+        "security_group_ids",
+        "environment",
+        "reserved_concurrency",
+        "permissions_boundary_arn",
+    ),
 }
 
 _SETTINGS = """# Settings

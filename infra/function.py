@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 from aws_cdk import Acknowledgment, Duration, Stack, Validations
 from aws_cdk import aws_dynamodb as dynamodb
@@ -54,7 +55,14 @@ class RemediationFunction(Construct):
             # The same limit as for a rule that delivers to the queue: a report that waits for a retry becomes stale.
             max_event_age=_duration(min(settings.max_report_age, LONGEST_ASYNCHRONOUS_WAIT)),
             retry_attempts=2,
+            reserved_concurrent_executions=settings.reserved_concurrency,
         )
+        if settings.vpc_subnet_ids:
+            # Not the L2 construct's `vpc`: it would look the VPC up in the account, and add to the role.
+            resource = cast("lambda_.CfnFunction", self.function.node.default_child)
+            resource.vpc_config = lambda_.CfnFunction.VpcConfigProperty(
+                subnet_ids=list(settings.vpc_subnet_ids), security_group_ids=list(settings.security_group_ids)
+            )
         Validations.of(self.function).acknowledge(
             Acknowledgment(
                 id="AwsSolutions-L1", reason="3.13 is supported until 2029; the asset's .pyc and tests are for it alone"
@@ -67,6 +75,7 @@ class RemediationFunction(Construct):
         self, settings: Settings, queues: Queues, topic: sns.ITopic, table: dynamodb.ITable
     ) -> dict[str, str]:
         return {
+            **dict(settings.environment),
             **settings.to_env(),
             "INTAKE_QUEUE_URL": queues.intake.queue_url,
             "DEAD_LETTER_QUEUE_URL": queues.dead_letters.queue_url,

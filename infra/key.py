@@ -19,7 +19,7 @@ class EncryptionKey(Construct):
     """
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, alarm_arns: Sequence[str], topic_arns: Sequence[str]
+        self, scope: Construct, construct_id: str, *, alarm_arns: Sequence[str], topic_arns: Sequence[str], retain: bool
     ) -> None:
         super().__init__(scope, construct_id)
         stack = Stack.of(self)
@@ -31,7 +31,7 @@ class EncryptionKey(Construct):
             alias=f"alias/{stack.stack_name}",
             enable_key_rotation=True,
             pending_window=Duration.days(7),
-            removal_policy=RemovalPolicy.DESTROY,
+            removal_policy=RemovalPolicy.RETAIN if retain else RemovalPolicy.DESTROY,
         )
         # No condition: EventBridge is documented not to pass aws:SourceArn or aws:SourceAccount to KMS when it delivers
         # to encrypted targets, and a condition would lose every event without a trace. The queues'

@@ -5,13 +5,13 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
-from node_remediation.settings import INDEX_NAME
+from node_remediation.settings import INDEX_NAME, Settings
 
 
 class Ledger(Construct):
     """Makes an encrypted on-demand table whose items expire, with an index of the items that a sweep must look at."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, key: kms.IKey) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, key: kms.IKey) -> None:
         super().__init__(scope, construct_id)
         self.table = dynamodb.Table(
             self,
@@ -25,7 +25,8 @@ class Ledger(Construct):
             ),
             time_to_live_attribute="expires",
             # It holds what this stack did in the last days, which is of no use without the stack.
-            removal_policy=RemovalPolicy.DESTROY,
+            removal_policy=RemovalPolicy.RETAIN if settings.retain else RemovalPolicy.DESTROY,
+            deletion_protection=settings.retain,
         )
         # Sparse: an item without these attributes is not in it. `due` is in milliseconds since 1970.
         self.table.add_global_secondary_index(

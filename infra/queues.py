@@ -27,6 +27,7 @@ class Queues(Construct):
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, key: kms.IKey) -> None:
         super().__init__(scope, construct_id)
+        self._removal = RemovalPolicy.RETAIN if settings.retain else RemovalPolicy.DESTROY
         # No redrive-allow policy: it would name the intake queue, and the two would depend on each other.
         self.dead_letters = self._queue("DeadLetters", key=key, retention_period=Duration.days(14))
         # A redrive is possible only from the dead-letter queue of another queue (StartMessageMoveTask, API reference).
@@ -53,7 +54,7 @@ class Queues(Construct):
             encryption=sqs.QueueEncryption.KMS,
             encryption_master_key=key,
             enforce_ssl=True,
-            removal_policy=RemovalPolicy.DESTROY,
+            removal_policy=self._removal,
             **properties,  # type: ignore[arg-type]
         )
 

@@ -93,6 +93,19 @@ PERMISSIONS: Mapping[str, Permission] = {
         "The function asks which series of an alarm are in alarm, and reads the alarm's tag hyperpod:cluster. The "
         "statement is left out where alarm_name_prefixes is empty.",
     ),
+    "Network": Permission(
+        (
+            "ec2:AssignPrivateIpAddresses",
+            "ec2:CreateNetworkInterface",
+            "ec2:DeleteNetworkInterface",
+            "ec2:UnassignPrivateIpAddresses",
+        ),
+        "Lambda makes the network interfaces of a function in a VPC with the function's role. Only with the setting "
+        "vpc_subnet_ids.",
+    ),
+    "FindNetwork": Permission(
+        ("ec2:DescribeNetworkInterfaces",), "The same. The action has no resource level. Only with vpc_subnet_ids."
+    ),
 }
 
 
@@ -122,6 +135,7 @@ class FunctionRole(Construct):
             *self._state(table),
             *self._clusters(settings),
             *self._alarms(settings),
+            *self._network(settings),
         ]
         role = iam.Role(
             self,
@@ -150,6 +164,17 @@ class FunctionRole(Construct):
         if settings.alarm_name_prefixes:
             yield _allow("ReadAlarms", *alarm_arns(self, settings.alarm_name_prefixes))
 
+    def _network(self, settings: Settings) -> Iterator[iam.PolicyStatement]:
+        # As AWSLambdaENIManagementAccess, but only in this account and region ("Giving Lambda functions access to
+        # resources in an Amazon VPC", Lambda developer guide).
+        if settings.vpc_subnet_ids:
+            here = Stack.of(self)
+            kinds = ("network-interface", "security-group", "subnet")
+            yield _allow(
+                "Network", *(here.format_arn(service="ec2", resource=kind, resource_name="*") for kind in kinds)
+            )
+            yield _allow("FindNetwork", "*")
+
     def _explain_wildcards(self, role: iam.Role, settings: Settings) -> None:
         """Give cdk-nag the reason for each wildcard, named by the ARN as cdk-nag writes it."""
         here = "<AWS::Region>:<AWS::AccountId>"
@@ -157,6 +182,11 @@ class FunctionRole(Construct):
             "*": "ListClusters has no resource level; DescribeAlarms omits composite alarms unless allowed on all",
             f"arn:<AWS::Partition>:sagemaker:{here}:cluster/*": "cluster ARNs have an ID made by AWS",
         }
+        if settings.vpc_subnet_ids:
+            for kind in ("network-interface", "security-group", "subnet"):
+                reasons[f"arn:<AWS::Partition>:ec2:{here}:{kind}/*"] = (
+                    "Lambda names the network interfaces that it makes"
+                )
         for prefix in settings.alarm_name_prefixes:
             reasons[f"arn:<AWS::Partition>:cloudwatch:{here}:alarm:{prefix}*"] = "alarms are configured by name prefix"
         for resource, reason in reasons.items():

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from aws_cdk import Annotations, CfnOutput, Stack
+from aws_cdk import Annotations, CfnOutput, Stack, Tags
 from aws_cdk import aws_events as events
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
@@ -28,13 +29,17 @@ class RemediationStack(Stack):
     """Remediates HyperPod nodes, in any account, region and partition that it is deployed to."""
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, asset: Path) -> None:
-        super().__init__(scope, construct_id, description="HyperPod node remediation: reboots unhealthy nodes")
+        description = "HyperPod node remediation: reboots unhealthy nodes"
+        super().__init__(scope, construct_id, stack_name=settings.stack_name, description=description)
+        self._follow_company_rules(settings)
         refuse_own_alarms(settings, self)
         alarm_arns, topic_arns = own_alarm_arns(self), settings.alarm_topic_arns
-        key = EncryptionKey(self, "Encryption", alarm_arns=alarm_arns, topic_arns=topic_arns).key
+        key = EncryptionKey(
+            self, "Encryption", alarm_arns=alarm_arns, topic_arns=topic_arns, retain=settings.retain
+        ).key
         queues = Queues(self, "Queues", settings=settings, key=key)
         topic = FailureTopic(self, "Failures", settings=settings, key=key, alarm_arns=alarm_arns).topic
-        table = Ledger(self, "Ledger", key=key).table
+        table = Ledger(self, "Ledger", settings=settings, key=key).table
         log_group = FunctionLogs(self, "Logs", settings=settings).log_group
         role = FunctionRole(
             self,
@@ -87,6 +92,13 @@ class RemediationStack(Stack):
             ModeParameterName=mode_parameter_name(self),
             SweepRuleName=sweep.rule_name,
         )
+
+    def _follow_company_rules(self, settings: Settings) -> None:
+        for name, value in settings.tags:
+            Tags.of(self).add(name, value)
+        if settings.permissions_boundary_arn:
+            boundary = iam.ManagedPolicy.from_managed_policy_arn(self, "Boundary", settings.permissions_boundary_arn)
+            iam.PermissionsBoundary.of(self).apply(boundary)
 
     def _operations_topic(self, settings: Settings) -> sns.ITopic | None:
         arn = settings.operations_topic_arn

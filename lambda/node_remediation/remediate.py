@@ -553,7 +553,7 @@ class Remediator:
         entries = [entry for _, entry in kept] + [entry for entry, _ in run.unkept]
         if not entries:
             return
-        sent = self._send(run, entries) if run.may_send() else {entry.id: entry for entry in entries}
+        sent = self._send_apart(run, entries) if run.may_send() else {entry.id: entry for entry in entries}
         for entry, result in run.unkept:
             if result and sent[entry.id].unsent:
                 run.answer_later(result, "its notice could be neither kept nor sent")
@@ -562,6 +562,16 @@ class Remediator:
         run.fresh.clear()
         run.unkept.clear()
         self._mark_sent(run, kept, sent)
+
+    def _send_apart(self, run: _Run, entries: Sequence[Entry]) -> dict[str, Entry]:
+        """Send entries. One of which no letter or mail can be made stays unsent, and leaves the others as they are."""
+        try:
+            return self._send(run, entries)
+        except Exception as fault:  # noqa: BLE001  a fault of ours about one entry must not become its neighbours'
+            if len(entries) > 1:
+                return {id_: sent for entry in entries for id_, sent in self._send_apart(run, [entry]).items()}
+            self._to.telemetry.error(f"entry {entries[0].id} cannot be sent: {type(fault).__name__}: {fault}")
+            return {entries[0].id: entries[0]}
 
     def _send(self, run: _Run, entries: Sequence[Entry]) -> dict[str, Entry]:
         """Send entries; returns each as it is now, with what of it is still unsent."""

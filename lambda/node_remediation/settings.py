@@ -224,6 +224,32 @@ def _write_override(override: Override) -> dict[str, object]:
     return {name: _OVERRIDE[name].write(value) for name, value in changed.items() if value != getattr(Override(), name)}
 
 
+# Names that the stack sets itself, and those that Lambda reserves ("Defined runtime environment variables").
+_OWN_VARIABLES = re.compile(
+    rf"{ENVIRONMENT_VARIABLE}|INTAKE_QUEUE_URL|DEAD_LETTER_QUEUE_URL|FAILURE_TOPIC_ARN|LEDGER_TABLE|MODE_PARAMETER"
+    r"|_HANDLER|_X_AMZN_TRACE_ID|AWS_(?:DEFAULT_REGION|REGION|EXECUTION_ENV|LAMBDA_.*|ACCESS_KEY.*|SECRET_ACCESS_KEY"
+    r"|SESSION_TOKEN)|LAMBDA_TASK_ROOT|LAMBDA_RUNTIME_DIR"
+)
+
+
+def _pairs(name: str, value: str, *, refused: re.Pattern[str] | None = None) -> Parse[tuple[tuple[str, str], ...]]:
+    """Return a parser of an object whose names and values match the patterns."""
+
+    def parse(given: object) -> tuple[tuple[str, str], ...]:
+        if isinstance(given, str):
+            given = json.loads(given or "{}")
+        if not isinstance(given, Mapping):
+            raise EntryError(f"takes an object of texts, not {_shown(given)}")
+        for key, text in given.items():
+            if not re.fullmatch(name, key) or (refused and refused.fullmatch(key)):
+                raise EntryError(f"{_short(key)}: is no name that it takes")
+            if not isinstance(text, str) or not re.fullmatch(value, text):
+                raise EntryError(f"{_short(key)}: takes a text, not {_shown(text)}")
+        return tuple(sorted(given.items()))
+
+    return parse
+
+
 _NAME = r"(?=.{1,63}$)[A-Za-z0-9](-*[A-Za-z0-9])*"
 _PATTERNS = _list_of(_text(r"[A-Za-z0-9*-]{1,63}"), 'HyperPod cluster names, "*" standing for any part', least=1)
 _CLUSTER = _optional(Kind(_text(_NAME), "a HyperPod cluster name"))
@@ -252,6 +278,15 @@ _OVERRIDES = Kind(
 )
 _WINDOW = _duration("1s", in_words(LEDGER_RETENTION))
 _UP_TO_A_DAY = _duration("1s", "24h")
+_SUBNETS = _list_of(_text(r"subnet-[0-9a-f]{8,17}"), "IDs of subnets, subnet-…")
+_SECURITY_GROUPS = _list_of(_text(r"sg-[0-9a-f]{8,17}"), "IDs of security groups, sg-…")
+_VARIABLES = Kind(_pairs(r"[A-Za-z][A-Za-z0-9_]*", r"[^\x00]*", refused=_OWN_VARIABLES), "an object of texts", dict)
+_TAGS = Kind(_pairs(r"(?!aws:)[\w .:/=+\-@]{1,128}", r"[\w .:/=+\-@]{0,256}"), "an object of texts", dict)
+_BOUNDARY = _optional(
+    Kind(_text(r"arn:aws[a-z-]*:iam::(?:[0-9]{12}|aws):policy/[\w+=,.@/-]{1,512}"), "the ARN of a managed policy")
+)
+_STACK_NAME = _optional(Kind(_text(r"[A-Za-z][A-Za-z0-9-]{0,127}"), "a name of letters, digits and hyphens"))
+_CONCURRENCY = _optional(_whole(2, 1_000))
 _FLAG = Kind(_true_or_false, "true or false")
 _TAG = _optional(Kind(_read_tag, 'a tag as "key=value"', lambda tag: f"{tag.key}={tag.value}"))
 
@@ -329,6 +364,26 @@ class Settings:
     retry_attempts: int = _setting(0, _whole(0, 9), "automatic retries of a node that was busy")
     retry_delay: timedelta = _setting("2m", _duration("1s", "15m"), "wait before the first retry; it doubles each time")  # noqa: RUF009
     full_sdk: bool = _setting(False, _FLAG, "whether the asset ships the whole SDK, as pip installs it", of_stack=True)
+    vpc_subnet_ids: tuple[str, ...] = _setting([], _SUBNETS, "subnets of the function; []: in no VPC", of_stack=True)
+    security_group_ids: tuple[str, ...] = _setting(
+        [], _SECURITY_GROUPS, "security groups of the function, if it is in a VPC", of_stack=True
+    )
+    environment: tuple[tuple[str, str], ...] = _setting(
+        {}, _VARIABLES, "further environment variables of the function, such as AWS_CA_BUNDLE", of_stack=True
+    )
+    reserved_concurrency: int | None = _setting(
+        None, _CONCURRENCY, "invocations of the account that are kept for the function", of_stack=True
+    )
+    permissions_boundary_arn: str | None = _setting(
+        None, _BOUNDARY, "permissions boundary of every role of the stack", of_stack=True
+    )
+    tags: tuple[tuple[str, str], ...] = _setting({}, _TAGS, "tags of every resource of the stack", of_stack=True)
+    retain: bool = _setting(
+        False, _FLAG, "whether ledger, queues, key and logs survive the deletion of the stack", of_stack=True
+    )
+    stack_name: str | None = _setting(
+        None, _STACK_NAME, "the stack's name, in place of HyperPodNodeRemediation", of_stack=True
+    )
 
     def __post_init__(self) -> None:
         if self.batch_size > 10 and self.batch_window < timedelta(seconds=1):  # noqa: PLR2004  # Lambda's own limit
@@ -337,6 +392,13 @@ class Settings:
             raise SettingsError(
                 "default_cluster",
                 f"takes a cluster that remediation.clusters allows, not {_shown(self.default_cluster)}",
+            )
+        if bool(self.vpc_subnet_ids) is not bool(self.security_group_ids):
+            missing = "security_group_ids" if self.vpc_subnet_ids else "vpc_subnet_ids"
+            raise SettingsError(missing, "takes at least one, as a function in a VPC has subnets and security groups")
+        if self.reserved_concurrency is not None and self.reserved_concurrency < self.max_concurrency:
+            raise SettingsError(
+                "reserved_concurrency", f"takes at least max_concurrency, which is {self.max_concurrency}"
             )
         self._check_at_most("cooldown", "budget_window")
         self._check_at_most("cooldown", "max_reboots_window")

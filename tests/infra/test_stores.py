@@ -135,6 +135,7 @@ def test_ledger_is_a_table_with_one_key_whose_items_expire(default: Template) ->
     beside = ("AttributeDefinitions", "GlobalSecondaryIndexes", "SSESpecification")
     assert {key: table[key] for key in table if key not in beside} == {
         "BillingMode": "PAY_PER_REQUEST",
+        "DeletionProtectionEnabled": False,
         "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
         "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
         "TimeToLiveSpecification": {"AttributeName": "expires", "Enabled": True},

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from node_remediation.aws.errors import LookupFailedError
-from node_remediation.policy.record import NodeRecord, Record, State
+from node_remediation.outbox.mail import Frame, mail_text
+from node_remediation.policy.record import Entry, NodeRecord, Record, State
 from node_remediation.remediate import Effect
 from node_remediation.settings import Settings
 from tests.fakes import THROTTLED, lost, refused
@@ -483,3 +484,29 @@ def test_looks_at_many_nodes_of_a_cluster_list_them() -> None:
     world.passes(HOUR)
     assert world.ends == ["unverified"] * 40
     assert world.sagemaker.asked.get("describe_cluster_node", 0) == 0
+
+
+@pytest.mark.parametrize("by_sweep", [False, True])
+def test_entry_that_cannot_be_written_as_mail_holds_up_no_other(
+    by_sweep: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of ours in a text: the others are sent, every outcome is logged, and it is tried again later."""
+    world = World(Settings(clusters=("ml-z",)))
+    odd, other = world.node(1), world.node(2)
+
+    def write(entries: Sequence[Entry], frame: Frame) -> str:
+        if any(entry.node and entry.node.id == odd.instance for entry in entries):
+            raise ZeroDivisionError
+        return mail_text(entries, frame)
+
+    monkeypatch.setattr("node_remediation.outbox.notifications.mail_text", write)
+    world.unhealthy(odd)
+    world.unhealthy(other)
+    world.outside.topic_takes = Takes.NONE if by_sweep else Takes.ALL
+    assert world.deliver() == ["refused ClusterNotAllowed"] * 2
+    world.outside.topic_takes = Takes.ALL
+    world.passes(5 * MINUTE)
+    assert {notice.node for notice in world.notices} == {other.instance}
+    monkeypatch.undo()
+    world.passes(HOUR)
+    assert {notice.node for notice in world.notices} == {odd.instance, other.instance}

@@ -94,6 +94,14 @@ def test_no_context_gives_the_documented_defaults() -> None:
         "retry_attempts": 0,
         "retry_delay": "2m",
         "full_sdk": False,
+        "vpc_subnet_ids": [],
+        "security_group_ids": [],
+        "environment": {},
+        "reserved_concurrency": None,
+        "permissions_boundary_arn": None,
+        "tags": {},
+        "retain": False,
+        "stack_name": None,
     }
 
 
@@ -124,6 +132,14 @@ def test_settings_that_the_function_does_not_need_stay_out_of_its_environment() 
         "cluster_tag",
         "log_retention_days",
         "full_sdk",
+        "vpc_subnet_ids",
+        "security_group_ids",
+        "environment",
+        "reserved_concurrency",
+        "permissions_boundary_arn",
+        "tags",
+        "retain",
+        "stack_name",
     ]
 
 
@@ -515,3 +531,37 @@ def test_wrong_override_is_one_line_that_names_entry_and_field(given_: object, p
         Settings.from_context({"overrides": given_})
     assert str(raised.value).startswith(f"remediation.overrides: {problem}")
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("context", "problem"),
+    [
+        ({"vpc_subnet_ids": "subnet-1"}, "vpc_subnet_ids: takes IDs of subnets"),
+        (
+            {"vpc_subnet_ids": "subnet-0123456789abcdef0"},
+            "security_group_ids: takes at least one, as a function in a VPC",
+        ),
+        ({"security_group_ids": "sg-0123456789abcdef0"}, "vpc_subnet_ids: takes at least one, as a function in a VPC"),
+        ({"environment": []}, "environment: takes an object of texts, not []"),
+        ({"environment": {"LEDGER_TABLE": "x"}}, "environment: LEDGER_TABLE: is no name that it takes"),
+        ({"environment": {"AWS_REGION": "x"}}, "environment: AWS_REGION: is no name that it takes"),
+        ({"environment": {"A": 1}}, "environment: A: takes a text, not 1"),
+        ({"tags": {"aws:x": "y"}}, "tags: aws:x: is no name that it takes"),
+        ({"reserved_concurrency": 1}, "reserved_concurrency: takes a whole number from 2 to 1000, or null, not 1"),
+        ({"reserved_concurrency": 4}, "reserved_concurrency: takes at least max_concurrency, which is 5"),
+        ({"permissions_boundary_arn": "x"}, "permissions_boundary_arn: takes the ARN of a managed policy"),
+        ({"stack_name": "1st"}, "stack_name: takes a name of letters, digits and hyphens, or null"),
+    ],
+)
+def test_wrong_rule_of_a_company_is_one_line(context: dict[str, object], problem: str) -> None:
+    """It names the setting, and in an object the name."""
+    with pytest.raises(SettingsError) as raised:
+        Settings.from_context(context)
+    assert str(raised.value).startswith(f"remediation.{problem}")
+
+
+def test_objects_are_read_from_the_command_line_as_json() -> None:
+    """As in cdk.json."""
+    settings = Settings.from_context({"tags": '{"team": "ml"}', "environment": '{"AWS_CA_BUNDLE": "/opt/ca.pem"}'})
+    assert settings.tags == (("team", "ml"),)
+    assert settings.to_context()["environment"] == {"AWS_CA_BUNDLE": "/opt/ca.pem"}
