@@ -1,27 +1,12 @@
-"""Wires the constructs of the stack and defines its outputs."""
+"""Defines the stack: one construct, and a company's rules around it."""
 
 from pathlib import Path
 
-from aws_cdk import Annotations, CfnOutput, Stack, Tags
-from aws_cdk import aws_events as events
+from aws_cdk import Stack, Tags
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_logs as logs
-from aws_cdk import aws_sns as sns
-from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infra.alarm_topics import AlarmTopics
-from infra.alarms import SelfAlarms, own_alarm_arns, refuse_own_alarms
-from infra.function import RemediationFunction
-from infra.key import EncryptionKey
-from infra.ledger import Ledger
-from infra.log_group import FunctionLogs
-from infra.mode import mode_parameter_name
-from infra.queues import Queues
-from infra.role import FunctionRole
-from infra.rules import Rules
-from infra.sweep import Sweep
-from infra.topic import FailureTopic
+from infra.remediation import NodeRemediation
 from node_remediation.settings import Settings
 
 
@@ -31,110 +16,10 @@ class RemediationStack(Stack):
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, asset: Path) -> None:
         description = "HyperPod node remediation: reboots unhealthy nodes"
         super().__init__(scope, construct_id, stack_name=settings.stack_name, description=description)
-        self._follow_company_rules(settings)
-        refuse_own_alarms(settings, self)
-        alarm_arns, topic_arns = own_alarm_arns(self), settings.alarm_topic_arns
-        key = EncryptionKey(
-            self, "Encryption", alarm_arns=alarm_arns, topic_arns=topic_arns, retain=settings.retain
-        ).key
-        queues = Queues(self, "Queues", settings=settings, key=key)
-        topic = FailureTopic(self, "Failures", settings=settings, key=key, alarm_arns=alarm_arns).topic
-        table = Ledger(self, "Ledger", settings=settings, key=key).table
-        log_group = FunctionLogs(self, "Logs", settings=settings).log_group
-        role = FunctionRole(
-            self,
-            "Permissions",
-            settings=settings,
-            key=key,
-            queues=queues,
-            topic=topic,
-            table=table,
-            log_group=log_group,
-        ).role
-        function = RemediationFunction(
-            self,
-            "Remediation",
-            settings=settings,
-            asset=asset,
-            role=role,
-            queues=queues,
-            topic=topic,
-            table=table,
-            log_group=log_group,
-        ).function
-        rules = self._feed(settings, queues)
-        if not settings.notification_emails and settings.operations_topic_arn is None:
-            self._warn_that_nobody_is_told(topic)
-        sweep = Sweep(self, "Sweep", function=function).rule
-        SelfAlarms(
-            self,
-            "Alarms",
-            queues=queues,
-            function=function,
-            rule_names=[*(rule.ref for rule in rules), sweep.rule_name],
-            topic=self._operations_topic(settings) or topic,
-            undelivered=_undelivered(queues, log_group),
-            logs=log_group.log_group_name,
-        )
-        self._output(
-            IntakeQueueUrl=queues.intake.queue_url,
-            IntakeQueueArn=queues.intake.queue_arn,
-            DeadLetterQueueUrl=queues.dead_letters.queue_url,
-            DeadLetterQueueArn=queues.dead_letters.queue_arn,
-            UndeliveredQueueUrl=queues.undelivered.queue_url,
-            UndeliveredQueueArn=queues.undelivered.queue_arn,
-            FailureTopicArn=topic.topic_arn,
-            FunctionName=function.function_name,
-            FunctionArn=function.function_arn,
-            KeyArn=key.key_arn,
-            RedriveCommand=_redrive_command(queues.dead_letters, queues.intake),
-            LedgerTableName=table.table_name,
-            ModeParameterName=mode_parameter_name(self),
-            SweepRuleName=sweep.rule_name,
-        )
-
-    def _follow_company_rules(self, settings: Settings) -> None:
         for name, value in settings.tags:
             Tags.of(self).add(name, value)
         if settings.permissions_boundary_arn:
             boundary = iam.ManagedPolicy.from_managed_policy_arn(self, "Boundary", settings.permissions_boundary_arn)
             iam.PermissionsBoundary.of(self).apply(boundary)
-
-    def _operations_topic(self, settings: Settings) -> sns.ITopic | None:
-        arn = settings.operations_topic_arn
-        return sns.Topic.from_topic_arn(self, "Operations", arn) if arn else None
-
-    def _warn_that_nobody_is_told(self, topic: sns.ITopic) -> None:
-        Annotations.of(topic).add_warning_v2(
-            "hyperpod-node-remediation:nobody-is-told",
-            "nobody is told of failures: set notification_emails or operations_topic_arn in cdk.json, or subscribe "
-            "after the deploy, with the ARN of the output FailureTopicArn: aws sns subscribe --protocol email "
-            "--notification-endpoint ADDRESS --topic-arn ARN",
-        )
-
-    def _feed(self, settings: Settings, queues: Queues) -> list[events.CfnRule]:
-        both = {"intake": queues.intake, "undelivered": queues.undelivered}
-        rules = Rules(self, "Rules", settings=settings, **both)
-        AlarmTopics(self, "AlarmTopics", topic_arns=settings.alarm_topic_arns, **both)
-        queues.let_in(service="events.amazonaws.com", source_arns=rules.arns)
-        queues.let_in(service="sns.amazonaws.com", source_arns=settings.alarm_topic_arns)
-        return rules.rules
-
-    def _output(self, **outputs: str) -> None:
-        for name, value in outputs.items():
-            CfnOutput(self, name, value=value)
-
-
-def _redrive_command(source: sqs.IQueue, intake: sqs.IQueue) -> str:
-    """Give the destination: SQS knows no source queue for messages that were sent to a queue, not moved there."""
-    return f"aws sqs start-message-move-task --source-arn {source.queue_arn} --destination-arn {intake.queue_arn}"
-
-
-def _undelivered(queues: Queues, log_group: logs.ILogGroup) -> str:
-    return (
-        "A report of a HyperPod node was never handled, and no other mail tells of it: it crashed the function five "
-        f"times, or EventBridge, SNS or Lambda could not deliver it. Read it: aws sqs receive-message --queue-url "
-        f"{queues.undelivered.queue_url} --attribute-names All. Look for the error in the log group "
-        f"{log_group.log_group_name}. Once it is fixed, try again: "
-        f"{_redrive_command(queues.undelivered, queues.intake)}"
-    )
+        # CDK leaves "Default" out of logical IDs and outputs' names.
+        NodeRemediation(self, "Default", settings=settings, asset=asset)
