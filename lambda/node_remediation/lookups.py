@@ -295,14 +295,21 @@ class Lookups:
         return (key,)
 
     def group_of_record(self, record: NodeRecord) -> tuple[NodeKey, ...]:
-        """Return the keys of a node that is kept under its logical ID, once its instance is known."""
+        """Return the keys of a node, its own alone if its instance cannot be looked up now."""
+        try:
+            return self.keys_of(record)
+        except LookupFailedError:
+            return (record.key,)
+
+    def keys_of(self, record: NodeRecord) -> tuple[NodeKey, ...]:
+        """Return the keys of a node that is kept under its logical ID, once its instance is known.
+
+        Raises LookupFailedError.
+        """
         key, node = record.key, record.node
         if node is None or node.kind is not IdKind.LOGICAL_ID or INSTANCE_ID.fullmatch(key.id) or not node.well_formed:
             return (key,)
-        try:
-            found = self._key(key.cluster, node)
-        except LookupFailedError:
-            return (key,)
+        found = self._key(key.cluster, node)
         return (key,) if found == key else (found, key)
 
     # -- facts

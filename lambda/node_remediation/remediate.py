@@ -90,14 +90,16 @@ class _Loose(NamedTuple):
 class _Run:
     """One invocation on its way: what it knows, what it has written, and what it still has to send.
 
-    `fresh` has the IDs of outbox entries that this invocation sends. `unkept` are entries that could not be kept in the
-    ledger, each with the result of its report, if it has one; `loose` are answers to reports without a node's record.
+    `fresh` has the IDs of outbox entries that this invocation sends. `united` has the keys of proposed nodes that have
+    several, by the one to use. `unkept` are entries that could not be kept in the ledger, each with the result of its
+    report, if it has one; `loose` are answers to reports without a node's record.
     """
 
     seconds_left: Callable[[], float]
     lookups: Lookups
     book: Book = field(default_factory=Book)
     fresh: set[str] = field(default_factory=set)
+    united: dict[NodeKey, Group] = field(default_factory=dict)
     unkept: list[tuple[Entry, Result | None]] = field(default_factory=list)
     loose: list[_Loose] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
@@ -272,15 +274,26 @@ class Remediator:
             if not case.report.answer:
                 found.append(case)
             elif record and record.proposal_of:
-                found.append(replace(case, key=record.proposal_of))
+                found += self._of_proposal(run, case, record.proposal_of)
             else:
                 reason = f"no proposal of incident {case.report.incident} is known"
                 run.loose.append(_Loose(result_of(case, Outcome.IGNORED, reason)))
         return found
 
+    def _of_proposal(self, run: _Run, case: Case, key: NodeKey) -> list[Case]:
+        """Return an answer's case with the key that its node has now; none if that cannot be looked up yet."""
+        try:
+            group = run.lookups.keys_of(self._to.ledger.load([key], ()).node(key))
+        except LookupFailedError as error:
+            self._answer_late(run, [Late(case, _failure(error.error))], final=not error.error.passing)
+            return []
+        if len(group) > 1:
+            run.united[group[0]] = group
+        return [replace(case, key=group[0])]
+
     def _groups(self, run: _Run, cases: Sequence[Case]) -> dict[Group, list[Case]]:
         """Return the cases by the keys of their nodes."""
-        groups = run.lookups.groups(cases, run.book)
+        groups = run.lookups.groups(cases, run.book) | run.united
         first = {other: group[0] for group in groups.values() for other in group[1:]}
         found: dict[NodeKey, list[Case]] = {}
         for case in cases:

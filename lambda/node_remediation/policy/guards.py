@@ -207,13 +207,23 @@ def _overridden(matter: Matter) -> Verdict | None:
     chosen = _overrides(matter)
     if chosen is None or isinstance(chosen, Missing):
         return chosen
-    acting = [(each, override) for each, override in chosen if override.action != "none"]
-    if chosen and not acting:
+    if chosen and all(override.action == "none" for _, override in chosen):
         return refused(codes.EXCLUDED, f"the setting overrides excludes complaints like {_quoted(chosen[0][0])}")
-    ripe_at = min((each.began_at + override.wait for each, override in acting), default=matter.now)
-    if ripe_at <= matter.now or matter.on_demand:
+    until = ripe_at(matter)
+    if until is None or until <= matter.now or matter.on_demand:
         return None
-    return Wait(ripe_at, "the setting overrides waits for the complaint to stand that long")
+    return Wait(until, "the setting overrides waits for the complaint to stand that long")
+
+
+def ripe_at(matter: Matter) -> datetime | None:
+    """Return when the first complaint has stood as long as the setting overrides says; None if that is not known."""
+    chosen = _overrides(matter)
+    acting = _acting(chosen) if isinstance(chosen, list) else []
+    return min((each.began_at + override.wait for each, override in acting), default=None)
+
+
+def _acting(chosen: Sequence[tuple[Complaint, Override]]) -> list[tuple[Complaint, Override]]:
+    return [(each, override) for each, override in chosen if override.action != "none"]
 
 
 def _overrides(matter: Matter) -> list[tuple[Complaint, Override]] | Missing | None:
@@ -228,9 +238,17 @@ def _overrides(matter: Matter) -> list[tuple[Complaint, Override]] | Missing | N
 
 
 def _override_for(complaint: Complaint, matter: Matter, group: str) -> Override:
+    """Return the entry that counts for a complaint. A request neither waits nor has to be approved."""
     source, cluster = complaint.source.partition("#")[0], matter.record.key.cluster
     of = {"cluster": cluster, "group": group, "source": source, "reason": complaint.trigger.reason}
-    return next((each for each in matter.settings.overrides if each.matches(**of)), Override())
+    found = next((each for each in matter.settings.overrides if each.matches(**of)), Override())
+    return Override() if found.action != "none" and _is_request(complaint, matter) else found
+
+
+def _is_request(complaint: Complaint, matter: Matter) -> bool:
+    """Tell whether a complaint is a person's request that no reboot has answered yet."""
+    unanswered = matter.on_demand or all(complaint.made_at > claimed_at for claimed_at in matter.record.reboots)
+    return complaint.source == REQUEST and unanswered
 
 
 def _quoted(complaint: Complaint) -> str:
@@ -255,14 +273,24 @@ def _asked(matter: Matter) -> Verdict | None:
     incident, chosen = matter.record.incident, _overrides(matter)
     if not isinstance(chosen, list) or (incident and incident.approved and not matter.on_demand):
         return None
-    acting = [(each, override) for each, override in chosen if override.action != "none"]
-    ripe = (each for each in acting if matter.on_demand or each[0].began_at + each[1].wait <= matter.now)
-    complaint, override = next(ripe, (None, Override()))
-    if complaint is None or override.action != "ask" or (matter.on_demand and complaint.source == REQUEST):
+    if not _must_be_approved(matter, _acting(chosen)):
         return None
     if matter.on_demand:  # a redriven letter: whoever moves a whole queue has not approved each
         return refused(codes.NOT_APPROVED, "the setting overrides asks before such a reboot; a request approves it")
+    vetoed_at, cooldown = matter.record.told.get(codes.VETOED), matter.settings.cooldown
+    if vetoed_at and vetoed_at + cooldown > matter.now:
+        reason = f"vetoed at {at(vetoed_at)}, less than the cooldown of {in_words(cooldown)} ago"
+        return refused(codes.VETOED, reason)
     return Ask("all guards said yes; the setting overrides asks first")
+
+
+def _must_be_approved(matter: Matter, acting: Sequence[tuple[Complaint, Override]]) -> bool:
+    if any(_is_request(each, matter) for each, _ in acting):
+        return False
+    if not matter.complaints:  # more than are kept complained, and nobody knows what the one that is left was
+        return any(override.action == "ask" for override in matter.settings.overrides)
+    ripe = (each for each in acting if matter.on_demand or each[0].began_at + each[1].wait <= matter.now)
+    return next((override.action == "ask" for _, override in ripe), False)
 
 
 def _replacement_advised(matter: Matter) -> Verdict | None:
@@ -274,9 +302,12 @@ def _replacement_advised(matter: Matter) -> Verdict | None:
     advised = announced_repair([each for each in complaints if each.repair_action != "Reboot"])
     if advised is None:
         return None
+    repairs = "does not repair the node itself (NodeRecovery None)"
+    if matter.cluster.automatic:
+        repairs = f"has not called the node healthy since {at(advised.made_at)} (NodeRecovery Automatic)"
     reason = (
-        f"HyperPod advises {advised.repair_action} and does not repair the node itself (NodeRecovery None); the "
-        "setting on_replacement_advised refuses to reboot it instead"
+        f"HyperPod advises {advised.repair_action} and {repairs}; the setting on_replacement_advised refuses to reboot "
+        "it instead"
     )
     return refused(codes.REPLACEMENT_ADVISED, reason)
 

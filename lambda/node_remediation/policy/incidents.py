@@ -145,6 +145,15 @@ def _handle(draft: Draft, cases: Sequence[Case]) -> None:
         if case.report.on_demand:
             ask(draft, case)
     advance(draft)
+    _drop_old_proposals(draft)
+
+
+def _drop_old_proposals(draft: Draft) -> None:
+    """Leave a proposal untold that waits for no answer any more; what became of it is told."""
+    incident = draft.record.incident
+    asked = incident.id if incident and incident.state is State.PROPOSED and not incident.approved else None
+    outbox = (each for each in draft.record.outbox if each.outcome is not Outcome.PROPOSED or each.incident == asked)
+    draft.record = replace(draft.record, outbox=tuple(outbox))
 
 
 def _learn(draft: Draft, cases: Sequence[Case]) -> None:

@@ -82,7 +82,8 @@ def _propose(draft: Draft, ask: Ask) -> None:
         incident, state=State.PROPOSED, since=draft.now, until=until, due=until, waits=0, lacks_since=None, note=""
     )
     draft.move(proposed, reason)
-    draft.say(Outcome.PROPOSED, proposed.standing[0].trigger.reason, topic=True, again_at=until)
+    first, *_ = proposed.standing or proposed.complaints
+    draft.say(Outcome.PROPOSED, first.trigger.reason, topic=True, again_at=until)
     return draft.answer_speaker(Outcome.WAITING, reason)
 
 
@@ -171,6 +172,7 @@ def leave_to_hyperpod(draft: Draft, repair: Repairing) -> None:
         lacks_since=None,
         note="",
         failure=None,
+        approved=None,
         repair_at=None,
     )
     draft.move(replace(left, due=next_look(left, draft)), repair.reason)
@@ -237,7 +239,7 @@ def end_refused(draft: Draft, no: No) -> None:
 def _send_letter_of_failure(draft: Draft) -> None:
     """Send the letter of a node whose tries end: the API's own words, which the topic has had already."""
     failure = draft.incident.failure
-    if failure and draft.incident.state is State.RETRYING:
+    if failure and draft.incident.state in (State.RETRYING, State.PROPOSED):
         draft.say(Outcome.FAILED, failure.message, code=failure.code, letter=True)
 
 

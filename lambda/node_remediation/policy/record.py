@@ -140,6 +140,11 @@ class Incident:
             others, dropped = [each for each in others if each is not oldest], dropped or not oldest.withdrawn
         return replace(self, complaints=(*others, complaint), dropped=dropped)
 
+    def restarted(self, complaint: Complaint) -> Self:
+        """Return the incident with a complaint that stands since it was last made: it was withdrawn before that."""
+        others = (each for each in self.complaints if each.source != complaint.source)
+        return replace(self, complaints=(*others, replace(complaint, first_made_at=None)))
+
     @property
     def standing(self) -> tuple[Complaint, ...]:
         """The complaints that were not withdrawn, oldest first."""

@@ -1,6 +1,7 @@
 """The effect of a report on a node's record: it withdraws, joins, opens an incident, or is answered at once. Pure."""
 
 from dataclasses import replace
+from datetime import datetime
 
 from node_remediation import codes
 from node_remediation.model import Answered, Case, ClusterFacts, IdKind, Outcome, Progress
@@ -17,6 +18,7 @@ from node_remediation.policy.guards import (
     judge,
     not_allowed,
     refused,
+    ripe_at,
     stale,
     withdrawn_since,
 )
@@ -44,6 +46,8 @@ def withdraw(draft: Draft, case: Case) -> None:
         if complaint and complaint.made_at <= report.trigger.time and not complaint.withdrawn:
             complaint = replace(complaint, withdrawn_at=report.trigger.time)
             draft.keep(incident.with_complaint(complaint))
+        elif complaint and complaint.began_at <= report.trigger.time < complaint.made_at:
+            draft.keep(incident.restarted(complaint))
         alarms = {each.alarm.name for each in incident.complaints if each.alarm}
         concerned = complaint is not None or (report.alarm is not None and report.alarm.name in alarms)
         draft.look = draft.look or (concerned and not is_waiting_state(incident.state))
@@ -195,14 +199,25 @@ def _join(draft: Draft, case: Case) -> None:
 
 
 def _ends_wait(draft: Draft, incident: Incident, complaint: Complaint) -> bool:
-    """Tell whether a further complaint ends an open incident's wait: for mutes to end, or for HyperPod to speak."""
+    """Tell whether a further complaint ends an open incident's wait: for mutes to end, for HyperPod to speak, or for
+    an earlier complaint to stand longer than this one must."""
     if incident.state is not State.OPEN:
         return False
     if all(is_muted(each, draft.now) for each in incident.standing):
         return True
-    if complaint.alarm or not isinstance(draft.scene.facts.cluster, ClusterFacts):
+    if not isinstance(draft.scene.facts.cluster, ClusterFacts):
+        return False
+    before, after = (_ripe_at(draft, each) for each in (incident, draft.incident))
+    if after and (before is None or after < before):
+        return True
+    if complaint.alarm:
         return False
     return grace_ends(Matter(draft.record, incident.standing, draft.budget, draft.scene)) == incident.due
+
+
+def _ripe_at(draft: Draft, incident: Incident) -> datetime | None:
+    heard = [each for each in incident.standing if not is_muted(each, draft.now)]
+    return ripe_at(Matter(draft.record, heard, draft.budget, draft.scene))
 
 
 def _refuse_report(draft: Draft, case: Case, no: No) -> None:
