@@ -223,7 +223,7 @@ class Lookups:
         if node.kind is IdKind.NODE_ID or not node.well_formed or not self._settings.allows(cluster):
             return NodeKey(cluster, node.id)
         self._check_time()
-        facts = self._edges.hyperpod.node(cluster, node)
+        facts = self._edges.hyperpod.node(cluster, node, may_call=self._may_resolve)
         key = NodeKey(cluster, facts.instance_id or node.id)
         if facts != GONE:
             self._nodes[key] = facts
@@ -372,7 +372,7 @@ class Lookups:
             if not self._may_call():
                 return
             try:
-                self._nodes[key] = self._edges.hyperpod.node(cluster, node)
+                self._nodes[key] = self._edges.hyperpod.node(cluster, node, may_call=self._may_call)
             except LookupFailedError as error:
                 self._nodes[key] = _missing(error)
 

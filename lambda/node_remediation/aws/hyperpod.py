@@ -50,8 +50,11 @@ class HyperPod(Protocol):
     def cluster(self, name: str) -> ClusterFacts:
         """Return what a decision needs to know of a cluster. Raises LookupFailedError."""
 
-    def node(self, cluster: str, node: Node) -> NodeFacts:
-        """Return a node as it is now, GONE if the cluster has no such node. Raises LookupFailedError."""
+    def node(self, cluster: str, node: Node, *, may_call: MayCall = lambda: True) -> NodeFacts:
+        """Return a node as it is now, GONE if the cluster has no such node. Raises LookupFailedError.
+
+        A node that cannot be described is looked for in the cluster's list, as long as `may_call` says yes.
+        """
 
     def nodes(self, cluster: str, *, may_call: MayCall) -> list[NodeFacts]:
         """Return all nodes of a cluster as they are now. Raises LookupFailedError."""
@@ -151,24 +154,24 @@ class SageMakerHyperPod:
         name = _group_name(group).lower()
         return any(matches(pattern.lower(), name) for pattern in self._protected_groups)
 
-    def node(self, cluster: str, node: Node) -> NodeFacts:
+    def node(self, cluster: str, node: Node, *, may_call: MayCall = lambda: True) -> NodeFacts:
         id_: Any = {node.kind.value: node.id}
         try:
             answer = errors.ask(self._client.describe_cluster_node, "NodeDetails", ClusterName=cluster, **id_)
         except LookupFailedError as error:
             if error.error.code not in _NO_NODE:
                 raise
-            return self._listed(cluster, node) if node.well_formed else GONE
+            return self._listed(cluster, node, may_call) if node.well_formed else GONE
         facts = self._node_facts(cluster, answer["NodeDetails"])
         return GONE if facts.status == GONE.status else facts
 
-    def _listed(self, cluster: str, node: Node) -> NodeFacts:
+    def _listed(self, cluster: str, node: Node, may_call: MayCall) -> NodeFacts:
         """Return a node that cannot be described, as the cluster's list has it.
 
         Which error says that a node is gone is not documented: the list, which has all nodes, decides.
         """
         try:
-            listed = self.nodes(cluster, may_call=lambda: True)
+            listed = self.nodes(cluster, may_call=may_call)
         except LookupFailedError as error:
             if error.error.code != "ResourceNotFound":
                 raise

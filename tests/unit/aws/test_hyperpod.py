@@ -421,6 +421,13 @@ def test_node_that_cannot_be_described_but_is_listed_is_there(account: AccountOf
     assert account(nodes=nodes).node(node).instance_id == INSTANCE.id
 
 
+def test_list_is_read_only_while_there_is_time(account: AccountOf) -> None:
+    """A large cluster has many pages, and the batch has other nodes."""
+    world = account(nodes=lambda _: error("ResourceNotFound"))
+    with wired(world.client, world.reply), pytest.raises(LookupFailedError, match="DeadlineExceeded"):
+        world.hyperpod.node("ml-a", INSTANCE, may_call=lambda: False)
+
+
 def test_node_of_a_cluster_that_is_gone_is_gone(account: AccountOf) -> None:
     """Its nodes cannot be listed any more."""
     assert account(nodes=lambda _: NO_SUCH).node(INSTANCE) == GONE
