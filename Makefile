@@ -17,7 +17,7 @@ export CDK_DISABLE_CLI_TELEMETRY := true
 
 # Shows how far pip is: on a terminal in one line that changes, elsewhere a line for every 20 packages.
 COUNT := awk -v live="$$(test -t 2 && echo 1 || true)" '/^Collecting/ { n++; if (live) printf "\r  %d packages found", n; else if (n % 20 == 0) print "  " n " packages found"; fflush() } \
-	/^Installing/ { if (live) printf "\n"; print "  installing them"; fflush() }'
+	/^Installing/ { if (live) printf "\n"; print "  installing them, which takes about a minute"; fflush() }'
 
 VENV := .venv/.installed
 NODE := node_modules/.installed

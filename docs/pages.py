@@ -85,7 +85,7 @@ that names the key and what it takes.
 - Events of clusters that `clusters` does not allow are left out by the rules, so they make no log line and no mail. The
   function itself judges alarms, and clusters in a list that is too long for a rule.
 - The function's settings that differ from their defaults take at most 3,000 bytes; a longer list stops the deploy.
-- No prefix of `alarm_name_prefixes` may match the stack's own alarm on the dead-letter queue.
+- No prefix of `alarm_name_prefixes` may match the stack's own alarms, whose names begin with the stack's name.
 - `retry_delay` doubles with each retry, up to 15 minutes. Only a node that failed with `InstanceIdInUse`,
   `InvalidInstanceStatus` or `InternalServerError` is retried.
 """

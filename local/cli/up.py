@@ -109,7 +109,7 @@ def instructions(shell_file: Path, cluster: Mapping[str, Any]) -> Iterator[str]:
         "# README's commands work too, such as the redrive:",
         "aws sqs start-message-move-task \\",
         '  --source-arn "$DEAD_LETTER_QUEUE_ARN" --destination-arn "$INTAKE_QUEUE_ARN"',
-        "# Not here: CloudWatch Logs Insights, which does not filter; a node's lines:",
+        "# Not here: Logs Insights and JSON filter patterns, which do not filter; a node's lines:",
         f'aws logs filter-log-events --log-group-name "$LOG_GROUP_NAME" \\\n  --filter-pattern {first}',
         "# Durations are short here, and e-mail addresses need no confirmation.",
         "# Ctrl-C here ends it all.",

@@ -20,7 +20,7 @@ _HURRIED_SECONDS = 0.5  # once something did not happen in time, what follows is
 # `Stack |  3/20 | 8:35:31 PM | CREATE_COMPLETE | AWS::SNS::Topic | Failures/Topic (…)`, as the CDK CLI prints it.
 _COUNTER = re.compile(r"^\S+ \| +(\d+)/(\d+) \|")
 _REDRIVE_COMMAND = (
-    'aws sqs start-message-move-task --source-arn "$DeadLetterQueueArn" --destination-arn "$IntakeQueueArn"'
+    'aws sqs start-message-move-task --source-arn "$DEAD_LETTER_QUEUE_ARN" --destination-arn "$INTAKE_QUEUE_ARN"'
 )
 _INTRO = (
     "",

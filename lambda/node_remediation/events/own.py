@@ -78,6 +78,7 @@ def read_letter(envelope: Envelope) -> list[Report]:
             cluster=_optional(detail, "ClusterName"),
             instance_id=_optional(detail, "InstanceId"),
             repair_action=text(detail, "RepairAction"),
+            recommendation=text(detail, "Recommendation"),
             alarm=_alarm(mapping(detail, "Alarm")),
             attempt=_attempt(detail.get("Attempt")) + 1,
             origin=Origin.LETTER,
@@ -138,6 +139,7 @@ def letter_event(entry: Entry, *, now: datetime, home: Home) -> dict[str, Any]:
         "Retryable": codes.is_retryable(entry.code or ""),
         "Attempt": entry.attempt,
         "RepairAction": entry.repair_action,
+        "Recommendation": entry.recommendation,
         "Alarm": alarm and _alarm_fields(alarm),
         "Trigger": {
             "Source": trigger.source,

@@ -179,6 +179,8 @@ def _node(entry: Entry) -> str:
         known.append(f"instance {instance}")
     if entry.group:
         known.append(f"instance group {entry.group}")
+    if entry.incident:
+        known.append(f"incident {entry.incident}")
     if instance and entry.eks:
         known.append(f"Kubernetes node hyperpod-{instance}")
     return f"{_id(entry)} ({', '.join(known)})" if known else _id(entry)
@@ -227,14 +229,16 @@ def _in_hyperpods_words(entry: Entry) -> str:
         return f"HyperPod said: {words} HyperPod does this itself if the cluster's NodeRecovery is Automatic."
     else:
         who = "HyperPod does not do this itself, because the cluster's NodeRecovery is None."
-    return f"HyperPod said: {words} {who} {_why_a_reboot(entry.code)}".rstrip()
+    return f"HyperPod said: {words} {who} {_why_a_reboot(entry)}".rstrip()
 
 
-def _why_a_reboot(code: str | None) -> str:
+def _why_a_reboot(entry: Entry) -> str:
     """Return why this system reboots, or rebooted, a node of which HyperPod said something else."""
+    code = entry.code
     if code == codes.REPLACEMENT_ADVISED:
         return ""
-    if code in (codes.REBOOT_LIMIT_REACHED, codes.NOT_RECOVERED):
+    tried = entry.outcome in _LETTERED and entry.reboots and code not in (codes.OUTCOME_UNKNOWN, codes.COOLING_DOWN)
+    if tried or code in (codes.REBOOT_LIMIT_REACHED, codes.NOT_RECOVERED):
         return "This system tried a reboot first, and it did not help."
     if code == codes.PROTECTED_NODE:
         return "This system reboots no protected node, so the choice is yours."

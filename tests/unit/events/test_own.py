@@ -274,6 +274,7 @@ def test_letter_is_written_whole() -> None:
             "Retryable": True,
             "Attempt": 2,
             "RepairAction": "None",
+            "Recommendation": "Please wait.",
             "Alarm": {"Name": "hyperpod-reboot-xid", "Arn": "arn:alarm", "BySeries": True},
             "Trigger": {
                 "Source": "aws.cloudwatch",
