@@ -67,7 +67,7 @@ class MemoryLedger:
         return node
 
     def due(self, shard: int, now: datetime) -> list[Candidate]:
-        found = sorted((due, pk) for pk, due in self._due.items() if due <= now and not shard)
+        found = () if shard else sorted((due, pk) for pk, due in self._due.items() if due <= now)
         return [Candidate(pk, due) for due, pk in found]
 
     def next_due(self) -> datetime | None:
