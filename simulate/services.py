@@ -87,7 +87,7 @@ class MemoryHyperPod:
     def cluster(self, name: str) -> ClusterFacts:
         return self.facts
 
-    def node(self, cluster: str, node: Node) -> NodeFacts:
+    def node(self, cluster: str, node: Node, *, may_call: MayCall = lambda: True) -> NodeFacts:
         return self.by_id.get(node.id, GONE)
 
     def nodes(self, cluster: str, *, may_call: MayCall) -> list[NodeFacts]:
