@@ -22,7 +22,7 @@ COUNT := awk -v live="$$(test -t 2 && echo 1 || true)" '/^Collecting/ { n++; if 
 VENV := .venv/.installed
 NODE := node_modules/.installed
 
-.PHONY: help setup demo test check breaks chaos bench format docs picture synth bootstrap deploy destroy local lock clean
+.PHONY: help setup demo test check breaks chaos bench format docs picture simulate synth bootstrap deploy destroy local lock clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
@@ -75,6 +75,9 @@ docs: setup  ## Write the pages that are made from the code: docs/settings.md, d
 
 picture: setup  ## Take the README's picture of one event played on a local AWS: docs/demo.svg
 	@python -m docs picture
+
+simulate: setup  ## What would be decided about captured events, offline (ARGS="FILE… --settings A.json --settings B.json")
+	@python -m simulate $(ARGS)
 
 synth: setup  ## The CloudFormation template (ARGS go to the CDK CLI)
 	@cdk synth $(ARGS)
