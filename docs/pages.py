@@ -84,7 +84,11 @@ that names the key and what it takes.
   not be looked up is waited for as long.
 - Events of clusters that `clusters` does not allow are left out by the rules, so they make no log line and no mail. The
   function itself judges alarms, and clusters in a list that is too long for a rule.
-- The function's settings that differ from their defaults take at most 3,000 bytes; a longer list stops the deploy.
+- The function's settings that differ from their defaults, and `environment`, take at most 3,000 bytes; more stops the
+  deploy.
+- `vpc_subnet_ids` and `security_group_ids` belong together. The subnets need a way to SageMaker, SQS, SNS, DynamoDB,
+  CloudWatch and SSM: a NAT gateway, or VPC endpoints.
+- `reserved_concurrency` is more than `max_concurrency`: the sweep and alarms invoke the function, too.
 - No prefix of `alarm_name_prefixes` may match the stack's own alarms, whose names begin with the stack's name.
 - `retry_delay` doubles with each retry, up to 15 minutes. Only a node that failed with `InstanceIdInUse`,
   `InvalidInstanceStatus` or `InternalServerError` is retried.
@@ -95,14 +99,17 @@ _PERMISSIONS = """# Permissions of the function
 {written}
 
 The function's role has one inline policy with these statements and nothing else: no managed policy, no wildcard action.
-They are taken from the template with default settings. `REGION`, `ACCOUNT` and `PARTITION` are those of the deployment;
-names in `<…>` are resources of the stack. For the policies of the queues, the topic and the key, see
-[security.md](security.md).
+They are taken from the template with default settings, but in a VPC: the last three exist only then. `REGION`,
+`ACCOUNT` and `PARTITION` are those of the deployment; names in `<…>` are resources of the stack. For the policies of
+the queues, the topic and the key, see [security.md](security.md).
 
 | Statement | Actions | On | Why |
 | --- | --- | --- | --- |
 {statements}
 """
+
+
+_IN_A_VPC = {"vpc_subnet_ids": "subnet-0123456789abcdef0", "security_group_ids": "sg-0123456789abcdef0"}
 
 
 def settings_page() -> str:
@@ -126,7 +133,7 @@ def _table(title: str, settings: Mapping[str, Mapping[str, Any]]) -> str:
 def permissions_page() -> str:
     """Return docs/permissions.md, from the template and the reasons in infra/role.py."""
     with tempfile.TemporaryDirectory() as scratch:
-        template = synthesize({}, Path(scratch))
+        template = synthesize(_IN_A_VPC, Path(scratch))
     statements = "\n".join(_statement(each) for each in _role_statements(template))
     return _PERMISSIONS.format(written=_WRITTEN.format(source="infra/role.py"), statements=statements)
 

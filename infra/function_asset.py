@@ -70,6 +70,8 @@ def function_asset(builds: Path = BUILDS, *, full_sdk: bool = False, wheels: Pat
 
     With `full_sdk` it has the dependencies as pip installs them, otherwise only the parts that the function uses.
     """
+    if not REQUIREMENTS.is_file():
+        raise PackagingError("function asset: no lambda/ beside infra/: pip install -e CHECKOUT, editable")
     interpreter = find_interpreter(os.environ)
     if interpreter is None:
         print(NO_INTERPRETER, file=sys.stderr)  # noqa: T201

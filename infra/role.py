@@ -93,18 +93,17 @@ PERMISSIONS: Mapping[str, Permission] = {
         "The function asks which series of an alarm are in alarm, and reads the alarm's tag hyperpod:cluster. The "
         "statement is left out where alarm_name_prefixes is empty.",
     ),
-    "Network": Permission(
-        (
-            "ec2:AssignPrivateIpAddresses",
-            "ec2:CreateNetworkInterface",
-            "ec2:DeleteNetworkInterface",
-            "ec2:UnassignPrivateIpAddresses",
-        ),
-        "Lambda makes the network interfaces of a function in a VPC with the function's role. Only with the setting "
-        "vpc_subnet_ids.",
+    "MakeInterfaces": Permission(
+        ("ec2:CreateNetworkInterface",),
+        "Only with the setting vpc_subnet_ids: Lambda makes the function's network interfaces with this role, in these "
+        "subnets and groups, which another account may share. The function's code itself may not.",
     ),
-    "FindNetwork": Permission(
-        ("ec2:DescribeNetworkInterfaces",), "The same. The action has no resource level. Only with vpc_subnet_ids."
+    "ChangeInterfaces": Permission(
+        ("ec2:AssignPrivateIpAddresses", "ec2:DeleteNetworkInterface", "ec2:UnassignPrivateIpAddresses"),
+        "The same. Lambda names its interfaces, and takes no less than all resources of the account and region.",
+    ),
+    "FindInterfaces": Permission(
+        ("ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"), "The same. The actions have no resource level."
     ),
 }
 
@@ -165,28 +164,42 @@ class FunctionRole(Construct):
             yield _allow("ReadAlarms", *alarm_arns(self, settings.alarm_name_prefixes))
 
     def _network(self, settings: Settings) -> Iterator[iam.PolicyStatement]:
-        # As AWSLambdaENIManagementAccess, but only in this account and region ("Giving Lambda functions access to
-        # resources in an Amazon VPC", Lambda developer guide).
-        if settings.vpc_subnet_ids:
-            here = Stack.of(self)
-            kinds = ("network-interface", "security-group", "subnet")
-            yield _allow(
-                "Network", *(here.format_arn(service="ec2", resource=kind, resource_name="*") for kind in kinds)
-            )
-            yield _allow("FindNetwork", "*")
+        """Allow what "Required IAM permissions" lists in the Lambda developer guide, "access to resources in a VPC".
+
+        DeleteNetworkInterface on less than `*/*` is documented to keep the function out of its VPC. The key in the
+        condition is in each call that the function's code makes, and in none that Lambda makes with the role.
+        """
+        if not settings.vpc_subnet_ids:
+            return
+        by_lambda = {"Null": {"lambda:SourceFunctionArn": "true"}}
+        here = Stack.of(self)
+        shared = [("subnet", each) for each in settings.vpc_subnet_ids]
+        shared += [("security-group", each) for each in settings.security_group_ids]
+        yield _allow(
+            "MakeInterfaces",
+            here.format_arn(service="ec2", resource="network-interface", resource_name="*"),
+            *(here.format_arn(service="ec2", account="*", resource=kind, resource_name=name) for kind, name in shared),
+            conditions=by_lambda,
+        )
+        yield _allow(
+            "ChangeInterfaces", here.format_arn(service="ec2", resource="*", resource_name="*"), conditions=by_lambda
+        )
+        yield _allow("FindInterfaces", "*", conditions=by_lambda)
 
     def _explain_wildcards(self, role: iam.Role, settings: Settings) -> None:
         """Give cdk-nag the reason for each wildcard, named by the ARN as cdk-nag writes it."""
         here = "<AWS::Region>:<AWS::AccountId>"
         reasons = {
-            "*": "ListClusters has no resource level; DescribeAlarms omits composite alarms unless allowed on all",
+            "*": "ListClusters and EC2 Describe have no resource level; DescribeAlarms omits composite alarms unless allowed on all",
             f"arn:<AWS::Partition>:sagemaker:{here}:cluster/*": "cluster ARNs have an ID made by AWS",
         }
         if settings.vpc_subnet_ids:
-            for kind in ("network-interface", "security-group", "subnet"):
-                reasons[f"arn:<AWS::Partition>:ec2:{here}:{kind}/*"] = (
-                    "Lambda names the network interfaces that it makes"
-                )
+            for kind in ("network-interface", "*"):
+                reasons[f"arn:<AWS::Partition>:ec2:{here}:{kind}/*"] = "Lambda names the interfaces that it makes"
+        for kind, names in (("subnet", settings.vpc_subnet_ids), ("security-group", settings.security_group_ids)):
+            for name in names:
+                arn = f"arn:<AWS::Partition>:ec2:<AWS::Region>:*:{kind}/{name}"
+                reasons[arn] = "another account may own it; its ID is unique"
         for prefix in settings.alarm_name_prefixes:
             reasons[f"arn:<AWS::Partition>:cloudwatch:{here}:alarm:{prefix}*"] = "alarms are configured by name prefix"
         for resource, reason in reasons.items():
@@ -202,4 +215,5 @@ def _plumbing(
     yield _allow("ReadIntake", queues.intake.queue_arn)
     yield _allow("WriteDeadLetters", queues.dead_letters.queue_arn, queues.undelivered.queue_arn)
     yield _allow("Notify", topic.topic_arn)
-    yield _allow("UseKey", key.key_arn)
+    # A topic of others may have a key of its own.
+    yield _allow("UseKey", *dict.fromkeys(each.key_arn for each in (key, topic.master_key) if each))

@@ -27,7 +27,7 @@ INDEX_NAME = "due"
 SHARDS = 8
 MODES = ("active", "observe", "paused")
 ENVIRONMENT_VARIABLE = "REMEDIATION_SETTINGS"
-# Lambda takes 4 KB of environment variables in all; the rest is for queues, topic, table and the operator's own.
+# Lambda takes 4 KB of environment variables in all; the rest is for the names of queues, topic and table.
 MOST_ENVIRONMENT = 3_000  # bytes
 
 # The only values that CloudWatch Logs accepts (PutRetentionPolicy).
@@ -228,7 +228,7 @@ def _write_override(override: Override) -> dict[str, object]:
 _OWN_VARIABLES = re.compile(
     rf"{ENVIRONMENT_VARIABLE}|INTAKE_QUEUE_URL|DEAD_LETTER_QUEUE_URL|FAILURE_TOPIC_ARN|LEDGER_TABLE|MODE_PARAMETER"
     r"|_HANDLER|_X_AMZN_TRACE_ID|AWS_(?:DEFAULT_REGION|REGION|EXECUTION_ENV|LAMBDA_.*|ACCESS_KEY.*|SECRET_ACCESS_KEY"
-    r"|SESSION_TOKEN)|LAMBDA_TASK_ROOT|LAMBDA_RUNTIME_DIR"
+    r"|SESSION_TOKEN)|LAMBDA_TASK_ROOT|LAMBDA_RUNTIME_DIR|TZ"
 )
 
 
@@ -280,13 +280,13 @@ _WINDOW = _duration("1s", in_words(LEDGER_RETENTION))
 _UP_TO_A_DAY = _duration("1s", "24h")
 _SUBNETS = _list_of(_text(r"subnet-[0-9a-f]{8,17}"), "IDs of subnets, subnet-…")
 _SECURITY_GROUPS = _list_of(_text(r"sg-[0-9a-f]{8,17}"), "IDs of security groups, sg-…")
-_VARIABLES = Kind(_pairs(r"[A-Za-z][A-Za-z0-9_]*", r"[^\x00]*", refused=_OWN_VARIABLES), "an object of texts", dict)
+_VARIABLES = Kind(_pairs(r"[A-Za-z][A-Za-z0-9_]+", r"[^\x00]*", refused=_OWN_VARIABLES), "an object of texts", dict)
 _TAGS = Kind(_pairs(r"(?!aws:)[\w .:/=+\-@]{1,128}", r"[\w .:/=+\-@]{0,256}"), "an object of texts", dict)
 _BOUNDARY = _optional(
     Kind(_text(r"arn:aws[a-z-]*:iam::(?:[0-9]{12}|aws):policy/[\w+=,.@/-]{1,512}"), "the ARN of a managed policy")
 )
 _STACK_NAME = _optional(Kind(_text(r"[A-Za-z][A-Za-z0-9-]{0,127}"), "a name of letters, digits and hyphens"))
-_CONCURRENCY = _optional(_whole(2, 1_000))
+_CONCURRENCY = _optional(_whole(3, 10_000))
 _FLAG = Kind(_true_or_false, "true or false")
 _TAG = _optional(Kind(_read_tag, 'a tag as "key=value"', lambda tag: f"{tag.key}={tag.value}"))
 
@@ -396,9 +396,10 @@ class Settings:
         if bool(self.vpc_subnet_ids) is not bool(self.security_group_ids):
             missing = "security_group_ids" if self.vpc_subnet_ids else "vpc_subnet_ids"
             raise SettingsError(missing, "takes at least one, as a function in a VPC has subnets and security groups")
-        if self.reserved_concurrency is not None and self.reserved_concurrency < self.max_concurrency:
+        # The sweep and alarms invoke the function beside those that read the queue.
+        if self.reserved_concurrency is not None and self.reserved_concurrency <= self.max_concurrency:
             raise SettingsError(
-                "reserved_concurrency", f"takes at least max_concurrency, which is {self.max_concurrency}"
+                "reserved_concurrency", f"takes more than max_concurrency, which is {self.max_concurrency}"
             )
         self._check_at_most("cooldown", "budget_window")
         self._check_at_most("cooldown", "max_reboots_window")
@@ -439,10 +440,13 @@ class Settings:
         ]
         written = {each.name: each.metadata["kind"].write(getattr(self, each.name)) for each in kept}
         text = json.dumps(written, separators=(",", ":"))
-        if (size := len(text.encode())) > MOST_ENVIRONMENT:
-            longest = max(written, key=lambda name: len(json.dumps(written[name])))
+        own = "".join(name + value for name, value in self.environment)
+        if (size := len(text.encode()) + len(own.encode())) > MOST_ENVIRONMENT:
+            sizes = {**{name: len(json.dumps(value)) for name, value in written.items()}, "environment": len(own)}
             raise SettingsError(
-                longest, f"is too long: the function's settings take {size} bytes, of at most {MOST_ENVIRONMENT}"
+                max(sizes, key=lambda name: sizes[name]),
+                f"is too long: the function's settings and environment take {size} bytes, of at most "
+                f"{MOST_ENVIRONMENT}",
             )
         return {ENVIRONMENT_VARIABLE: text}
 

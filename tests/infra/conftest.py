@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.infra.template import FULL, Template, synthesize
+from tests.infra.template import FULL, RULES, Template, synthesize
 
 
 @pytest.fixture(scope="session")
@@ -13,6 +13,11 @@ def default(tmp_path_factory: pytest.TempPathFactory) -> Template:
 @pytest.fixture(scope="session")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Template:
     return synthesize(FULL, tmp_path_factory.mktemp("full"))
+
+
+@pytest.fixture(scope="session")
+def ruled(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    return synthesize(RULES, tmp_path_factory.mktemp("ruled"))
 
 
 @pytest.fixture(scope="session")

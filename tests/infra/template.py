@@ -28,6 +28,18 @@ FULL: dict[str, object] = {
     "log_retention_days": 7,
     "max_report_age": "24h",
 }
+# Every setting for a company's own rules.
+BOUNDARY = "arn:aws:iam::111122223333:policy/boundary"
+RULES: dict[str, object] = {
+    "vpc_subnet_ids": ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"],
+    "security_group_ids": ["sg-0123456789abcdef0"],
+    "environment": {"AWS_CA_BUNDLE": "/opt/ca.pem"},
+    "reserved_concurrency": 10,
+    "permissions_boundary_arn": BOUNDARY,
+    "tags": {"team": "ml", "cost-center": "42"},
+    "retain": True,
+    "stack_name": "ml-remediation",
+}
 
 
 @dataclass(frozen=True)
@@ -50,7 +62,7 @@ class Template:
     def statements(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield each statement of each policy, with its resource's type."""
         for resource in self.resources.values():
-            for document in _documents(resource["Properties"]):
+            for document in _documents(resource.get("Properties")):
                 yield from ((resource["Type"], statement) for statement in document["Statement"])
 
 

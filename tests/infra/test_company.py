@@ -1,25 +1,13 @@
 """Tests the settings for a company's own rules: VPC, environment, concurrency, boundary, tags, names, retention."""
 
+from typing import Any
+
 import pytest
 
-from tests.infra.template import Template, synthesize
+from node_remediation.settings import Settings, SettingsError
+from tests.infra.template import BOUNDARY, RULES, Template
 
-BOUNDARY = "arn:aws:iam::111122223333:policy/boundary"
-RULES: dict[str, object] = {
-    "vpc_subnet_ids": ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"],
-    "security_group_ids": ["sg-0123456789abcdef0"],
-    "environment": {"AWS_CA_BUNDLE": "/opt/ca.pem"},
-    "reserved_concurrency": 10,
-    "permissions_boundary_arn": BOUNDARY,
-    "tags": {"team": "ml", "cost-center": "42"},
-    "retain": True,
-}
 STORES = ("AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::Logs::LogGroup", "AWS::SQS::Queue")
-
-
-@pytest.fixture(scope="module")
-def ruled(tmp_path_factory: pytest.TempPathFactory) -> Template:
-    return synthesize(RULES, tmp_path_factory.mktemp("ruled"), nag=True)
 
 
 def test_function_is_in_the_subnets_with_its_security_groups(ruled: Template, default: Template) -> None:
@@ -34,26 +22,32 @@ def test_function_is_in_the_subnets_with_its_security_groups(ruled: Template, de
 
 
 def test_role_may_make_network_interfaces_only_in_a_vpc(ruled: Template, default: Template) -> None:
-    """In this account and region, as far as EC2 has resource levels."""
+    """They are in its subnets and groups alone, and only Lambda makes them, not the function's code."""
 
-    def network(template: Template) -> list[tuple[list[str] | str, list[str] | str]]:
+    def network(template: Template) -> list[dict[str, Any]]:
         found = (statement for kind, statement in template.statements() if kind == "AWS::IAM::Role")
-        return [(each["Action"], each["Resource"]) for each in found if "ec2:" in str(each["Action"])]
+        return [each for each in found if "ec2:" in str(each["Action"])]
 
-    here = "arn:<AWS::Partition>:ec2:<AWS::Region>:<AWS::AccountId>"
+    ec2 = "arn:<AWS::Partition>:ec2:<AWS::Region>"
     assert network(default) == []
-    assert network(ruled) == [
-        (
+    assert {each["Sid"]: (each["Action"], each["Resource"]) for each in network(ruled)} == {
+        "MakeInterfaces": (
+            "ec2:CreateNetworkInterface",
             [
-                "ec2:AssignPrivateIpAddresses",
-                "ec2:CreateNetworkInterface",
-                "ec2:DeleteNetworkInterface",
-                "ec2:UnassignPrivateIpAddresses",
+                f"{ec2}:<AWS::AccountId>:network-interface/*",
+                f"{ec2}:*:subnet/subnet-0123456789abcdef0",
+                f"{ec2}:*:subnet/subnet-0123456789abcdef1",
+                f"{ec2}:*:security-group/sg-0123456789abcdef0",
             ],
-            [f"{here}:network-interface/*", f"{here}:security-group/*", f"{here}:subnet/*"],
         ),
-        ("ec2:DescribeNetworkInterfaces", "*"),
-    ]
+        "ChangeInterfaces": (
+            ["ec2:AssignPrivateIpAddresses", "ec2:DeleteNetworkInterface", "ec2:UnassignPrivateIpAddresses"],
+            f"{ec2}:<AWS::AccountId>:*/*",
+        ),
+        "FindInterfaces": (["ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"], "*"),
+    }
+    by_lambda = {"Null": {"lambda:SourceFunctionArn": "true"}}
+    assert [each["Condition"] for each in network(ruled)] == [by_lambda] * 3
 
 
 def test_function_has_the_variables_and_the_concurrency(ruled: Template) -> None:
@@ -63,6 +57,23 @@ def test_function_has_the_variables_and_the_concurrency(ruled: Template) -> None
     assert variables["AWS_CA_BUNDLE"] == "/opt/ca.pem"
     assert variables["LEDGER_TABLE"] == "<LedgerTable>"
     assert function["ReservedConcurrentExecutions"] == 10
+
+
+def test_variable_that_the_stack_sets_is_refused(default: Template) -> None:
+    """Its value would be lost without a word."""
+    (function,) = default.of("AWS::Lambda::Function").values()
+    for name in function["Environment"]["Variables"]:
+        with pytest.raises(SettingsError, match=rf"^remediation\.environment: {name}: "):
+            Settings.from_context({"environment": {name: "x"}})
+
+
+def test_stack_and_all_that_is_named_after_it_have_the_name_of_the_setting(ruled: Template) -> None:
+    """Two stacks in one account and region have no name in common."""
+    (alias,) = ruled.of("AWS::KMS::Alias").values()
+    assert alias["AliasName"] == "alias/ml-remediation"
+    assert ruled.outputs["ModeParameterName"] == "/hyperpod-node-remediation/ml-remediation/mode"
+    alarms = ruled.of("AWS::CloudWatch::Alarm").values()
+    assert all(alarm["AlarmName"].startswith("ml-remediation-") for alarm in alarms)
 
 
 def test_every_role_has_the_boundary(ruled: Template) -> None:

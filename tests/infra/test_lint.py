@@ -14,9 +14,9 @@ IGNORED = "W3005"
 EXPECTED = [("W3037", "'describealarmcontributors' is not one of")]
 
 
-def test_template_passes_cfn_lint(default: Template, full: Template, tmp_path: Path) -> None:
+def test_template_passes_cfn_lint(default: Template, full: Template, ruled: Template, tmp_path: Path) -> None:
     """What it warns of is known, and why it stays."""
-    for name, template in (("default", default), ("full", full)):
+    for name, template in (("default", default), ("full", full), ("ruled", ruled)):
         path = tmp_path / f"{name}.json"
         path.write_text(json.dumps(template.body))
         cfn_lint = Path(sys.executable).with_name("cfn-lint")

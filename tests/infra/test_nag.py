@@ -12,10 +12,12 @@ from cdk_nag import AwsSolutionsChecks
 from infra.function_asset import ROOT
 from infra.stack import RemediationStack
 from node_remediation.settings import Settings
-from tests.infra.template import FULL, STACK, synthesize
+from tests.infra.template import FULL, RULES, STACK, synthesize
 
 
-@pytest.mark.parametrize("context", [{}, FULL, {"alarm_name_prefixes": []}], ids=["default", "full", "no alarms"])
+@pytest.mark.parametrize(
+    "context", [{}, FULL, RULES, {"alarm_name_prefixes": []}], ids=["default", "full", "rules", "no alarms"]
+)
 def test_stack_has_no_unexplained_finding(context: dict[str, object], tmp_path: Path) -> None:
     """Synthesis raises at the first one."""
     synthesize(context, tmp_path, nag=True)

@@ -149,8 +149,19 @@ def test_settings_that_are_too_long_for_lambda_are_refused_at_synth() -> None:
     settings = Settings.from_context({"clusters": names, "protected_instance_groups": ["a"]})
     with pytest.raises(SettingsError) as raised:
         settings.to_env()
-    assert str(raised.value).startswith("remediation.clusters: is too long: the function's settings take ")
+    assert str(raised.value).startswith(
+        "remediation.clusters: is too long: the function's settings and environment take "
+    )
     assert Settings.from_context({"clusters": names[:40]}).to_env()
+
+
+def test_environment_that_is_too_long_for_lambda_is_refused_at_synth() -> None:
+    """The limit is on all variables together, names included."""
+    with pytest.raises(
+        SettingsError, match=r"^remediation\.environment: is too long: .* take 3003 bytes, of at most 3000"
+    ):
+        Settings.from_context({"environment": {"A" * 500: "x" * 2_501}}).to_env()
+    assert Settings.from_context({"environment": {"A" * 500: "x" * 2_498}}).to_env()
 
 
 @given(contexts)
@@ -545,10 +556,12 @@ def test_wrong_override_is_one_line_that_names_entry_and_field(given_: object, p
         ({"environment": []}, "environment: takes an object of texts, not []"),
         ({"environment": {"LEDGER_TABLE": "x"}}, "environment: LEDGER_TABLE: is no name that it takes"),
         ({"environment": {"AWS_REGION": "x"}}, "environment: AWS_REGION: is no name that it takes"),
-        ({"environment": {"A": 1}}, "environment: A: takes a text, not 1"),
+        ({"environment": {"TZ": "x"}}, "environment: TZ: is no name that it takes"),
+        ({"environment": {"A": "x"}}, "environment: A: is no name that it takes"),
+        ({"environment": {"AB": 1}}, "environment: AB: takes a text, not 1"),
         ({"tags": {"aws:x": "y"}}, "tags: aws:x: is no name that it takes"),
-        ({"reserved_concurrency": 1}, "reserved_concurrency: takes a whole number from 2 to 1000, or null, not 1"),
-        ({"reserved_concurrency": 4}, "reserved_concurrency: takes at least max_concurrency, which is 5"),
+        ({"reserved_concurrency": 2}, "reserved_concurrency: takes a whole number from 3 to 10000, or null, not 2"),
+        ({"reserved_concurrency": 5}, "reserved_concurrency: takes more than max_concurrency, which is 5"),
         ({"permissions_boundary_arn": "x"}, "permissions_boundary_arn: takes the ARN of a managed policy"),
         ({"stack_name": "1st"}, "stack_name: takes a name of letters, digits and hyphens, or null"),
     ],
