@@ -6,7 +6,7 @@ Every report is of an instance that does not exist, in a cluster that does not e
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -207,13 +207,17 @@ def check_mail(run: Run) -> str:
     topic, sns = run.stack.outputs["FailureTopicArn"], run.stack.client("sns")
     pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
     others = [each for page in pages for each in page["Subscriptions"] if run.cluster not in each["Endpoint"]]
-    confirmed = [each for each in others if each["SubscriptionArn"] != "PendingConfirmation"]
-    if len(confirmed) < len(others):
-        names = ", ".join(each["Endpoint"] for each in others if each not in confirmed)
-        raise SmokeError(f"the topic works, but {names} did not confirm the subscription, and so hears nothing")
-    if not confirmed:
+    return f"a notification of the request was published; the topic's confirmed subscribers: {count_confirmed(others)}"
+
+
+def count_confirmed(subscriptions: Sequence[Mapping[str, str]]) -> int:
+    """Return how many they are. Raises SmokeError if one is not confirmed, or there is none."""
+    pending = [each["Endpoint"] for each in subscriptions if each["SubscriptionArn"] == "PendingConfirmation"]
+    if pending:
+        raise SmokeError(f"the topic works, but not confirmed, and so told nothing: {', '.join(pending)}")
+    if not subscriptions:
         raise SmokeError("the topic works, but it has no subscriber: set notification_emails")
-    return f"a notification of the request was published; the topic's confirmed subscribers: {len(confirmed)}"
+    return len(subscriptions)
 
 
 def check_return(run: Run) -> str:
