@@ -22,7 +22,7 @@ COUNT := awk -v live="$$(test -t 2 && echo 1 || true)" '/^Collecting/ { n++; if 
 VENV := .venv/.installed
 NODE := node_modules/.installed
 
-.PHONY: help setup demo test check breaks chaos bench format docs picture simulate synth bootstrap deploy destroy local lock clean
+.PHONY: help setup demo test check breaks chaos bench format docs picture simulate synth bootstrap deploy smoke destroy local lock clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
@@ -89,6 +89,9 @@ bootstrap: setup  ## Once per AWS account and region
 deploy: setup  ## Deploy or update the stack
 	@python -m infra.credentials $(ARGS)
 	@cdk deploy $(ARGS)
+
+smoke: setup  ## Try the deployed stack out in mode observe (ARGS="--profile NAME --region NAME --no-wait")
+	@python -m smoke $(ARGS)
 
 destroy: setup  ## Remove the stack
 	@python -m infra.credentials $(ARGS)

@@ -190,7 +190,7 @@ class FunctionRole(Construct):
         """Give cdk-nag the reason for each wildcard, named by the ARN as cdk-nag writes it."""
         here = "<AWS::Region>:<AWS::AccountId>"
         reasons = {
-            "*": "ListClusters and EC2 Describe have no resource level; DescribeAlarms omits composite alarms unless allowed on all",
+            "*": "ListClusters and ec2:Describe* have no resource level; DescribeAlarms omits composites unless on all",
             f"arn:<AWS::Partition>:sagemaker:{here}:cluster/*": "cluster ARNs have an ID made by AWS",
         }
         if settings.vpc_subnet_ids:

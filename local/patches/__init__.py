@@ -14,11 +14,13 @@ from local.patches import (
     queue_limits,
     rule_targets,
     secure_transport,
+    table_encryption,
 )
 
 _PATCHES = (
     secure_transport,
     authorisation,
+    table_encryption,
     queue_limits,
     event_source_mapping,
     message_move,

@@ -1,0 +1,85 @@
+"""Finds a deployed stack, with the caller's credentials."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from node_remediation.settings import Settings
+
+OUTPUTS = (
+    "IntakeQueueUrl",
+    "DeadLetterQueueUrl",
+    "FailureTopicArn",
+    "FunctionName",
+    "KeyArn",
+    "LedgerTableName",
+    "ModeParameterName",
+)
+_LONGEST_LINE = 400
+
+MakeClient = Callable[[str], Any]
+
+
+class SmokeError(Exception):
+    """Says in one line why a check failed."""
+
+
+# A misspelt endpoint is a ValueError, as are wrong settings and an answer that cannot be read.
+ERRORS = (SmokeError, BotoCoreError, ClientError, KeyError, ValueError)
+
+
+def in_one_line(error: Exception) -> str:
+    """Return an error as one line, of AWS's own errors the operation and the code too."""
+    if isinstance(error, ClientError):
+        found = error.response.get("Error", {})
+        text = f"{error.operation_name}: {found.get('Code')}: {found.get('Message', '')}"
+    else:
+        text = str(error) or type(error).__name__
+    return " ".join(text.split())[:_LONGEST_LINE]
+
+
+def code_of(error: Exception) -> str | None:
+    """Return AWS's code of an error."""
+    return error.response.get("Error", {}).get("Code") if isinstance(error, ClientError) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A deployed stack: its outputs, the settings and the role that its function runs with."""
+
+    name: str
+    region: str
+    outputs: Mapping[str, str]
+    settings: Settings
+    role: str
+    client: MakeClient
+
+    @property
+    def mode(self) -> str:
+        """Ask for the mode: the operator's parameter, else the setting."""
+        try:
+            answer = self.client("ssm").get_parameter(Name=self.outputs["ModeParameterName"])
+        except ClientError as error:
+            if code_of(error) == "ParameterNotFound":
+                return self.settings.mode
+            raise
+        value: str = answer["Parameter"]["Value"]
+        return value
+
+
+def find(name: str, region: str, client: MakeClient) -> Stack:
+    """Find a stack by its name. Raises SmokeError, SettingsError and what a client raises."""
+    try:
+        [found] = client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+    except ClientError as error:
+        if code_of(error) == "ValidationError":
+            raise SmokeError(f"there is no stack {name} in {region}: deploy it, or name it with --stack") from error
+        raise
+    outputs = {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", ())}
+    if missing := [each for each in OUTPUTS if each not in outputs]:
+        raise SmokeError(f"stack {name} ({found['StackStatus']}) has no output {', '.join(missing)}")
+    function = client("lambda").get_function_configuration(FunctionName=outputs["FunctionName"])
+    settings = Settings.from_env(function.get("Environment", {}).get("Variables", {}))
+    return Stack(name, region, outputs, settings, function["Role"], client)
