@@ -15,7 +15,7 @@ from tests.e2e import events
 from tests.e2e.stories import LOST_ANSWER, Scene, Stage, Story, chosen, quiet, story
 from tests.e2e.system import System
 
-COOLDOWN, VERIFY_TIMEOUT, REPAIR_TIMEOUT = 6, 10, 8  # seconds
+COOLDOWN, VERIFY_TIMEOUT, REPAIR_TIMEOUT = 10, 16, 12  # seconds
 
 
 @pytest.fixture(scope="module")
