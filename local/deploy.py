@@ -17,6 +17,16 @@ from local.interrupts import scratch_directory, uninterrupted
 STACK = "HyperPodNodeRemediation"
 _TAIL_LINES = 40
 _NONE: Mapping[str, str] = MappingProxyType({})
+# Settings of cdk.json that name what only a real account has; and the outputs are found by the stack's usual name.
+_NOT_HERE = dict.fromkeys(
+    (
+        "remediation.stack_name",
+        "remediation.vpc_subnet_ids",
+        "remediation.security_group_ids",
+        "remediation.permissions_boundary_arn",
+    ),
+    "",
+)
 OnLine = Callable[[str], None]
 
 
@@ -47,7 +57,8 @@ def deploy(
             _run(environment, scratch, ["bootstrap", f"aws://{aws.account}/{aws.region}", *quiet], on_line)
         outputs = scratch / "outputs.json"
         files = [f"--outputs-file={outputs}", f"--output={scratch}/assembly"]
-        settings = [f"--context={key}={value}" for key, value in context.items()]
+        everything = {**(_NOT_HERE if app_dir == PROJECT else {}), **context}
+        settings = [f"--context={key}={value}" for key, value in everything.items()]
         _run(environment, app_dir, ["deploy", "--all", "--require-approval=never", *quiet, *files, *settings], on_line)
         found = _outputs(outputs, stack)
     if rule := found.get("SweepRuleName"):
