@@ -11,7 +11,7 @@ from functools import partial
 from local.aws import LocalAws
 from local.chaos.acts import plan
 from local.chaos.performer import Performer
-from local.chaos.verdict import Evidence, Limits, violations
+from local.chaos.verdict import Findings, Limits, violations
 from local.deploy import deploy
 from local.interrupts import INTERRUPTED, interruptible
 from local.observing import ENDS
@@ -102,7 +102,7 @@ def _drain(performer: Performer, patience: float) -> None:
             return
 
 
-def _summary(seen: Evidence, faults: dict[str, int]) -> Iterator[str]:
+def _summary(seen: Findings, faults: dict[str, int]) -> Iterator[str]:
     outcomes = Counter(line["outcome"] for line in seen.reports)
     ends = Counter(line["state"] for line in seen.changes if line["state"] in ENDS)
     yield f"faults: {_listed(faults)}"
@@ -114,7 +114,7 @@ def _summary(seen: Evidence, faults: dict[str, int]) -> Iterator[str]:
         yield f"log lines of invocations that crashed: {crashed}"
 
 
-def _waiting(seen: Evidence) -> int:
+def _waiting(seen: Findings) -> int:
     return sum(item.incident is not None for item in seen.items)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from local.aws import LocalAws, LocalAwsError
 from local.chaos.acts import BEATS, CHILDREN, SERIES, SINGLE, Act, Place
-from local.chaos.verdict import Evidence, Limits, SeenReboot, Sent, sent_by
+from local.chaos.verdict import Findings, Limits, SeenReboot, Sent, sent_by
 from local.observing import FAILED_LISTS, DeadLetter, Observer, RebootCall, read_log, read_notice
 from local.staging import SimulatedCluster, cluster_entry, health_entry, series_entry
 
@@ -175,14 +175,14 @@ class Performer:
                 self._delivered.append(message["Body"])
                 self._sent += sent
 
-    def evidence(self, limits: Limits) -> Evidence:
+    def evidence(self, limits: Limits) -> Findings:
         """Return all that can be seen."""
         self._hear()
         look = self.observer
         items, at = look.items(), time.time()
         calls = [RebootCall.read(call) for call in look.logged_calls()]
         told = [entry for message in look.heard_on_topic() for entry in read_notice(message["Body"])]
-        return Evidence(
+        return Findings(
             limits=limits,
             at=at,
             nodes={cluster.name: len(cluster.nodes) for cluster in self._clusters.values()},

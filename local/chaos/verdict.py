@@ -60,7 +60,7 @@ def sent_by(body: str, message_id: str) -> list[Sent]:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class Findings:
     """Holds all that was seen from outside.
 
     `nodes` is by cluster. `same` gives one name to all IDs of a node and its successors. `failed` has the failures in
@@ -96,7 +96,7 @@ class Evidence:
         return [line for line in self.lines if "state" in line.fields and "outcome" not in line.fields]
 
 
-def violations(seen: Evidence) -> list[str]:
+def violations(seen: Findings) -> list[str]:
     """Return one line for each thing that does not hold."""
     limits = (_cooldowns, _limits, _budgets)
     said = (_outcomes, _ends, _unanswered, _letters_and_topic, _letters_once)
@@ -104,7 +104,7 @@ def violations(seen: Evidence) -> list[str]:
     return [violation for check in checks for violation in check(seen)]
 
 
-def _claimed(seen: Evidence) -> list[SeenReboot]:
+def _claimed(seen: Findings) -> list[SeenReboot]:
     """Return the reboots with the times of their claims, from which all limits count.
 
     A call may come seconds after its claim, on a busy machine or after faults.
@@ -122,27 +122,27 @@ def _claimed(seen: Evidence) -> list[SeenReboot]:
     return [replace(each, at=claimed_at(each)) for each in seen.reboots]
 
 
-def _by_node(seen: Evidence) -> dict[tuple[str, str], list[float]]:
+def _by_node(seen: Findings) -> dict[tuple[str, str], list[float]]:
     times: dict[tuple[str, str], list[float]] = defaultdict(list)
     for reboot in _claimed(seen):
         times[reboot.cluster, reboot.node].append(reboot.at)
     return {node: sorted(at) for node, at in times.items()}
 
 
-def _cooldowns(seen: Evidence) -> Iterator[str]:
+def _cooldowns(seen: Findings) -> Iterator[str]:
     for (cluster, node), times in _by_node(seen).items():
         for earlier, later in pairwise(times):
             if later - earlier < seen.limits.cooldown:
                 yield f"{cluster}/{node} was rebooted twice within {later - earlier:.1f} s"
 
 
-def _limits(seen: Evidence) -> Iterator[str]:
+def _limits(seen: Findings) -> Iterator[str]:
     for (cluster, node), times in _by_node(seen).items():
         if len(times) > seen.limits.max_reboots_per_node:
             yield f"{cluster}/{node} was rebooted {len(times)} times"
 
 
-def _budgets(seen: Evidence) -> Iterator[str]:
+def _budgets(seen: Findings) -> Iterator[str]:
     window, reboots = seen.limits.budget_window, _claimed(seen)
     for cluster, nodes in seen.nodes.items():
         times = sorted(reboot.at for reboot in reboots if reboot.cluster == cluster)
@@ -151,7 +151,7 @@ def _budgets(seen: Evidence) -> Iterator[str]:
             yield f"{cluster}: {most} reboots within {window:g} s, its budget is {seen.limits.budget(nodes)}"
 
 
-def _outcomes(seen: Evidence) -> Iterator[str]:
+def _outcomes(seen: Findings) -> Iterator[str]:
     """Check that each report has one outcome. A message that came again may have `duplicate` besides, or, if its
     invocation crashed, any."""
     told, settled, crashed = Counter[str](), Counter[str](), set[str]()
@@ -171,7 +171,7 @@ def _outcomes(seen: Evidence) -> Iterator[str]:
             yield f"event {event_id}: {settled[event_id]} outcomes, only {number} reports"
 
 
-def _ends(seen: Evidence) -> Iterator[str]:
+def _ends(seen: Findings) -> Iterator[str]:
     """Check that each incident ends once, or is still in the ledger."""
     opened = {line["incident"] for line in seen.reports if line["outcome"] in _OPENS or line["code"] == _UNKNOWN}
     opened |= {line["incident"] for line in seen.changes}
@@ -189,7 +189,7 @@ def _ends(seen: Evidence) -> Iterator[str]:
             yield f"incident {incident} ended as {ends[incident][0]}, and is still in the ledger"
 
 
-def _unanswered(seen: Evidence) -> Iterator[str]:
+def _unanswered(seen: Findings) -> Iterator[str]:
     """Check that each failure in an answer is on the topic, or, if the answer was lost, OutcomeUnknown is."""
     told = {seen.named(told.key) for told in seen.told}
     for cluster, node, code in sorted(set(map(seen.named, seen.failed)), key=str):
@@ -197,7 +197,7 @@ def _unanswered(seen: Evidence) -> Iterator[str]:
             yield f"{cluster}/{node}: the API answered {code}, of which the topic did not hear"
 
 
-def _letters_and_topic(seen: Evidence) -> Iterator[str]:
+def _letters_and_topic(seen: Findings) -> Iterator[str]:
     """Check that the topic heard of each letter, and that what it heard, and what the log tells, has a letter."""
     letters = {seen.named(letter.key) for letter in seen.letters}
     for cluster, node, code in sorted(letters - {seen.named(told.key) for told in seen.told}, key=str):
@@ -211,14 +211,14 @@ def _letters_and_topic(seen: Evidence) -> Iterator[str]:
             yield f"{cluster}/{node}: the log tells of {code}, and there is no letter"
 
 
-def _unwritten(seen: Evidence, keys: set[Key]) -> set[Key]:
+def _unwritten(seen: Findings, keys: set[Key]) -> set[Key]:
     """Return those without a letter. When tries end with a refusal, the letter has the last try's failure."""
     letters = {seen.named(letter.key) for letter in seen.letters}
     retried = {seen.named(told.key) for told in seen.told if told.retrying} & letters
     return {key for key in keys - letters if not any(key[:2] == failure[:2] for failure in retried)}
 
 
-def _letters_once(seen: Evidence) -> Iterator[str]:
+def _letters_once(seen: Findings) -> Iterator[str]:
     """Check that a failure has no two letters with different IDs.
 
     A letter is of an incident, or of a report that has an answer of its own, such as a request that was refused.
@@ -243,7 +243,7 @@ def _is_failure(line: LogLine) -> bool:
     return line["code"] == _UNKNOWN or bool({line["outcome"], line["state"]} & _TOLD_AS_FAILED)
 
 
-def _ledger(seen: Evidence) -> Iterator[str]:
+def _ledger(seen: Findings) -> Iterator[str]:
     for item in seen.items:
         if item.due is not None and item.due < seen.at - _SWEEP_SECONDS:
             yield f"ledger item {item.key} has been due for {seen.at - item.due:.0f} s"

@@ -36,7 +36,7 @@ class Way(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class CapturedOrigin:
     """Names an account and a region."""
 
     account: str
@@ -70,9 +70,9 @@ class Capture:
     body: Mapping[str, Any]
     sent: datetime | None
     names: Names
-    origin: Origin | None
+    origin: CapturedOrigin | None
 
-    def here(self, now: datetime, home: Origin) -> dict[str, Any]:
+    def here(self, now: datetime, home: CapturedOrigin) -> dict[str, Any]:
         """Return the event as if it were sent now, in this account and region and about their resources."""
         moved: dict[str, Any] = _moved("", self.body, now - self.sent if self.sent else timedelta(), home)
         return moved
@@ -99,7 +99,7 @@ def read_capture(file: Path) -> Capture:
     return Capture(file, _way(file, body), body, sent, _names(inner), _origin(inner))
 
 
-def _moved(key: str, value: Any, by: timedelta, home: Origin) -> Any:
+def _moved(key: str, value: Any, by: timedelta, home: CapturedOrigin) -> Any:
     """Return the value with every time, account and region in it replaced, also those in JSON inside strings."""
     if isinstance(value, dict):
         return {key: _moved(key, item, by, home) for key, item in value.items()}
@@ -118,12 +118,12 @@ def _moved(key: str, value: Any, by: timedelta, home: Origin) -> Any:
     return _ARN.sub(rf"\g<service>:{home.region}:{home.account}:", value)
 
 
-def _origin(body: Mapping[str, Any]) -> Origin | None:
+def _origin(body: Mapping[str, Any]) -> CapturedOrigin | None:
     """Return the account and region that an event says it is of; what its envelope lacks is in its first ARN."""
     arn = _ARN.search(json.dumps(body))
     account = next((str(body[key]) for key in sorted(_ACCOUNT_KEYS) if body.get(key)), arn and arn["account"])
     region = body.get(_REGION_KEY) or (arn and arn["region"])
-    return Origin(account, region) if account and region else None
+    return CapturedOrigin(account, region) if account and region else None
 
 
 def _way(file: Path, body: Mapping[str, Any]) -> Way:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from local.aws import PROJECT, LocalAws, LocalAwsError
-from local.demo.captured import Capture, Names, Origin, Way
+from local.demo.captured import Capture, CapturedOrigin, Names, Way
 from local.demo.looking import Readings, Watch
 from local.demo.playing import LOOK_SECONDS, deploy_stack, local_aws
 from local.demo.script import CONTEXT
@@ -37,7 +37,7 @@ def replay(screen: Screen, capture: Capture, patience: float) -> bool:
     screen.say("HyperPod Node Remediation: one event on a local AWS", style="bold")
     screen.heading("Setting up: less than half a minute")
     with local_aws(screen) as aws:
-        home = Origin(aws.account, aws.region)
+        home = CapturedOrigin(aws.account, aws.region)
         outputs = deploy_stack(screen, aws, _SOON | _prefixes(screen, capture.names.alarm))
         made = _make_named(aws, capture.names)
         watch = Watch(aws, outputs)
@@ -90,7 +90,7 @@ def _set(aws: LocalAws, cluster: str, node: str, what: Mapping[str, str]) -> boo
     return True
 
 
-def _summary(capture: Capture, made: MadeForIt, home: Origin) -> Iterator[str]:
+def _summary(capture: Capture, made: MadeForIt, home: CapturedOrigin) -> Iterator[str]:
     moved = f", its times moved by {(datetime.now(UTC) - capture.sent).days} days" if capture.sent else ""
     yield f"event     {capture.kind}"
     yield f"comes in  {capture.way.value}{moved}"

@@ -25,7 +25,7 @@ def quiet() -> bool:
 
 
 @dataclass(eq=False)
-class Scene:
+class StoryScene:
     """One story's cluster, and what is seen of it; `first` is the node that most stories are about."""
 
     system: System
@@ -156,7 +156,7 @@ class Scene:
         return [float(value) for several in values for value in several]
 
 
-Teller = Callable[[Scene], Story]
+Teller = Callable[[StoryScene], Story]
 
 
 class Stage:
@@ -167,7 +167,7 @@ class Stage:
         self.log: list[dict[str, Any]] = []
         self.metrics: list[dict[str, Any]] = []
         self.cloudwatch = system.aws.client("cloudwatch")
-        self.scenes = {teller: Scene(system, self, system.cluster(**cluster)) for teller, cluster in tellers}
+        self.scenes = {teller: StoryScene(system, self, system.cluster(**cluster)) for teller, cluster in tellers}
         self._troubles: dict[Teller, BaseException] = {}
 
     def play(self, *, patience: float = PATIENCE) -> None:

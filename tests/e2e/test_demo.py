@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from local.aws import PROJECT, LocalAws
-from local.demo.captured import Origin, read_capture
+from local.demo.captured import CapturedOrigin, read_capture
 from local.demo.command import main
 
 _DOES_NOTHING = "def lambda_handler(event, context):\n    return {'batchItemFailures': []}\n"
@@ -150,8 +150,8 @@ def test_captured_event_is_moved_to_this_account_and_region_wherever_it_names_an
     file = tmp_path / "notification.json"
     file.write_text(json.dumps(notification))
     capture = read_capture(file)
-    assert capture.origin == Origin("111122223333", "eu-west-1")
-    here = capture.here(datetime.now(UTC), Origin("000000000000", "us-east-1"))
+    assert capture.origin == CapturedOrigin("111122223333", "eu-west-1")
+    here = capture.here(datetime.now(UTC), CapturedOrigin("000000000000", "us-east-1"))
     assert here["TopicArn"] == "arn:aws:sns:us-east-1:000000000000:alarms"
     assert json.loads(here["Message"]) == inner | {
         "AWSAccountId": "000000000000",

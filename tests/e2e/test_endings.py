@@ -12,7 +12,7 @@ import pytest
 from local.aws import LocalAws
 from local.deploy import deploy
 from tests.e2e import events
-from tests.e2e.stories import LOST_ANSWER, Scene, Stage, Story, chosen, quiet, story
+from tests.e2e.stories import LOST_ANSWER, Stage, Story, StoryScene, chosen, quiet, story
 from tests.e2e.system import System
 
 COOLDOWN, VERIFY_TIMEOUT, REPAIR_TIMEOUT = 10, 16, 12  # seconds
@@ -45,7 +45,7 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
         yield played
 
 
-def alarm_event(scene: Scene, *, muted_for: float) -> dict[str, Any]:
+def alarm_event(scene: StoryScene, *, muted_for: float) -> dict[str, Any]:
     """Return the event of this cluster's alarm about its first node, muted for so many seconds."""
     event = events.alarm({"HyperPodClusterName": scene.cluster.name, "InstanceId": scene.first}, name=scene.alarm)
     end = (datetime.now(UTC) + timedelta(seconds=muted_for)).isoformat(timespec="milliseconds")
@@ -54,14 +54,14 @@ def alarm_event(scene: Scene, *, muted_for: float) -> dict[str, Any]:
     return event
 
 
-def contributor_event(scene: Scene, node: str) -> dict[str, Any]:
+def contributor_event(scene: StoryScene, node: str) -> dict[str, Any]:
     """Return an event of one series of this cluster's alarm, now."""
     event = events.contributor(scene.cluster.name, node, name=scene.alarm)
     event["time"] = event["detail"]["state"]["timestamp"] = events.now()
     return event
 
 
-def not_recovered(scene: Scene, *, node: str | None = None) -> dict[str, Any]:
+def not_recovered(scene: StoryScene, *, node: str | None = None) -> dict[str, Any]:
     """Return the detail of the one letter, after seeing that topic and log say the same, once."""
     [letter], [told], [line] = scene.letters(), scene.told(), scene.changes("not_recovered")
     detail: dict[str, Any] = letter["detail"]
@@ -83,7 +83,7 @@ def not_recovered(scene: Scene, *, node: str | None = None) -> dict[str, Any]:
 
 
 @story()
-def test_healthy_event_after_the_reboot_is_recovery_and_no_news(scene: Scene) -> Story:
+def test_healthy_event_after_the_reboot_is_recovery_and_no_news(scene: StoryScene) -> Story:
     """People had been told nothing, so they are told nothing; one query by incident tells the whole story."""
     scene.breaks()
     yield scene.became("recovered")
@@ -106,7 +106,7 @@ def test_healthy_event_after_the_reboot_is_recovery_and_no_news(scene: Scene) ->
 
 
 @story()
-def test_slow_node_is_waited_for(scene: Scene) -> Story:
+def test_slow_node_is_waited_for(scene: StoryScene) -> Story:
     """The reboot takes longer than the cooldown; looks that find nothing say nothing, and it is not made twice."""
     scene.breaks(reboot={"seconds": COOLDOWN + 1})
     yield scene.became("recovered")
@@ -119,7 +119,7 @@ def test_slow_node_is_waited_for(scene: Scene) -> Story:
 
 
 @story()
-def test_node_back_after_the_time_out_has_ended_already(scene: Scene) -> Story:
+def test_node_back_after_the_time_out_has_ended_already(scene: StoryScene) -> Story:
     """A Healthy event after NotRecovered clears, and is no second end."""
     scene.breaks(reboot={"seconds": VERIFY_TIMEOUT + 4})
     yield scene.became("not_recovered")
@@ -130,7 +130,7 @@ def test_node_back_after_the_time_out_has_ended_already(scene: Scene) -> Story:
 
 
 @story()
-def test_lost_answer_and_then_healthy_is_one_failure_and_one_recovery_notice(scene: Scene) -> Story:
+def test_lost_answer_and_then_healthy_is_one_failure_and_one_recovery_notice(scene: StoryScene) -> Story:
     """People were told that the outcome is unknown; now they are told what it was."""
     scene.meets(**LOST_ANSWER)
     scene.breaks()
@@ -147,7 +147,7 @@ def test_lost_answer_and_then_healthy_is_one_failure_and_one_recovery_notice(sce
 
 
 @story()
-def test_silent_node_that_runs_at_the_time_out_is_unverified_and_never_called_recovered(scene: Scene) -> Story:
+def test_silent_node_that_runs_at_the_time_out_is_unverified_and_never_called_recovered(scene: StoryScene) -> Story:
     """It stays sick, says nothing and has status Running: no metric counts it as a recovery."""
     scene.breaks(reboot={"ends": "stays_sick"})
     yield scene.became("unverified")
@@ -163,7 +163,7 @@ def test_silent_node_that_runs_at_the_time_out_is_unverified_and_never_called_re
 
 
 @story()
-def test_people_who_were_told_of_the_reboot_are_told_that_it_is_unverified(scene: Scene) -> Story:
+def test_people_who_were_told_of_the_reboot_are_told_that_it_is_unverified(scene: StoryScene) -> Story:
     """The answer was lost, then nothing was heard: the mail does not say recovered, and says what Slurm may need."""
     scene.meets(**LOST_ANSWER)
     scene.breaks(reboot={"ends": "stays_sick"})
@@ -181,7 +181,7 @@ def test_people_who_were_told_of_the_reboot_are_told_that_it_is_unverified(scene
 
 
 @story()
-def test_other_alarms_ok_does_not_withdraw_hyperpods_complaint(scene: Scene) -> Story:
+def test_other_alarms_ok_does_not_withdraw_hyperpods_complaint(scene: StoryScene) -> Story:
     """Another alarm of the node turns OK, from INSUFFICIENT_DATA as well: it had not complained."""
     scene.breaks(reboot={"ends": "stays_sick"})
     yield scene.reported("rebooted")
@@ -197,7 +197,7 @@ def test_other_alarms_ok_does_not_withdraw_hyperpods_complaint(scene: Scene) -> 
 
 
 @story()
-def test_replaced_node_is_superseded(scene: Scene) -> Story:
+def test_replaced_node_is_superseded(scene: StoryScene) -> Story:
     """HyperPod put another instance in its place: the incident is over, and no one is told."""
     scene.breaks(reboot={"ends": "replaced", "pending_seconds": 1})
     yield scene.became("superseded")
@@ -209,7 +209,7 @@ def test_replaced_node_is_superseded(scene: Scene) -> Story:
 
 
 @story()
-def test_node_reported_by_its_logical_id_is_superseded_with_its_instance(scene: Scene) -> Story:
+def test_node_reported_by_its_logical_id_is_superseded_with_its_instance(scene: StoryScene) -> Story:
     """The logical ID still names a node, but another one; people who heard of the lost answer hear of this too."""
     logical_id = scene.cluster.logical_ids[0]
     scene.scripts(reboot={"ends": "replaced"})
@@ -227,7 +227,7 @@ def test_node_reported_by_its_logical_id_is_superseded_with_its_instance(scene: 
 
 
 @story()
-def test_letter_of_a_logical_id_reboots_no_successor(scene: Scene) -> Story:
+def test_letter_of_a_logical_id_reboots_no_successor(scene: StoryScene) -> Story:
     """Redriven after the instance was replaced, it is cleared as Superseded: the new instance is well."""
     logical_id = scene.cluster.logical_ids[0]
     scene.scripts(in_use=True)
@@ -245,7 +245,7 @@ def test_letter_of_a_logical_id_reboots_no_successor(scene: Scene) -> Story:
 
 
 @story()
-def test_stuck_node_is_not_recovered_and_its_redriven_letter_is_a_new_attempt(scene: Scene) -> Story:
+def test_stuck_node_is_not_recovered_and_its_redriven_letter_is_a_new_attempt(scene: StoryScene) -> Story:
     """Topic, letter and mail say what was seen; once an operator has freed the node, a redrive reboots it."""
     scene.breaks(reboot={"ends": "stuck", "status": "Pending", "message": "Waiting for capacity"})
     yield scene.became("not_recovered")
@@ -270,7 +270,7 @@ def test_stuck_node_is_not_recovered_and_its_redriven_letter_is_a_new_attempt(sc
 
 
 @story()
-def test_node_that_stays_sick_is_rebooted_again_and_then_given_up(scene: Scene) -> Story:
+def test_node_that_stays_sick_is_rebooted_again_and_then_given_up(scene: StoryScene) -> Story:
     """Its cooldown over, it is rebooted again; then the limit says no, and in the end one message says all that."""
     scene.breaks(reboot={"ends": "stays_sick", "says_so": True})
     yield scene.became("not_recovered")
@@ -286,7 +286,7 @@ def test_node_that_stays_sick_is_rebooted_again_and_then_given_up(scene: Scene) 
 
 
 @story()
-def test_node_that_falls_ill_again_within_the_cooldown_is_waited_with_and_rebooted(scene: Scene) -> Story:
+def test_node_that_falls_ill_again_within_the_cooldown_is_waited_with_and_rebooted(scene: StoryScene) -> Story:
     """It is a new incident, which waits for the cooldown's end."""
     scene.breaks()
     yield scene.became("recovered")
@@ -309,7 +309,7 @@ def test_node_that_falls_ill_again_within_the_cooldown_is_waited_with_and_reboot
 
 
 @story()
-def test_alarm_that_turns_ok_is_recovery(scene: Scene) -> Story:
+def test_alarm_that_turns_ok_is_recovery(scene: StoryScene) -> Story:
     """HyperPod's own Healthy event does not answer for the alarm; the alarm's does."""
     scene.alarm_is("ALARM")
     yield scene.reported("rebooted")
@@ -325,7 +325,7 @@ def test_alarm_that_turns_ok_is_recovery(scene: Scene) -> Story:
 
 
 @story()
-def test_node_recovers_only_when_each_source_has_withdrawn(scene: Scene) -> Story:
+def test_node_recovers_only_when_each_source_has_withdrawn(scene: StoryScene) -> Story:
     """HyperPod says Healthy while the alarm still complains; the incident ends with the alarm."""
     scene.breaks()
     yield scene.reported("rebooted")
@@ -341,7 +341,7 @@ def test_node_recovers_only_when_each_source_has_withdrawn(scene: Scene) -> Stor
 
 
 @story()
-def test_alarm_that_turned_ok_unheard_is_asked(scene: Scene) -> Story:
+def test_alarm_that_turned_ok_unheard_is_asked(scene: StoryScene) -> Story:
     """The event was lost; DescribeAlarms knows."""
     scene.alarm_is("ALARM")
     yield scene.reported("rebooted")
@@ -357,7 +357,7 @@ def test_alarm_that_turned_ok_unheard_is_asked(scene: Scene) -> Story:
 
 
 @story()
-def test_alarm_that_stays_in_alarm_is_judged_again_without_another_event(scene: Scene) -> Story:
+def test_alarm_that_stays_in_alarm_is_judged_again_without_another_event(scene: StoryScene) -> Story:
     """It has nothing more to say, for its state does not change; the node is rebooted again, and that helps."""
     scene.alarm_is("ALARM")
     yield scene.became("rebooted", count=2)
@@ -374,7 +374,7 @@ def test_alarm_that_stays_in_alarm_is_judged_again_without_another_event(scene: 
 
 
 @story()
-def test_series_that_is_gone_is_recovery_while_another_keeps_the_alarm_up(scene: Scene) -> Story:
+def test_series_that_is_gone_is_recovery_while_another_keeps_the_alarm_up(scene: StoryScene) -> Story:
     """Of two nodes of one alarm one is well again, though it flapped; the other is rebooted once more and given up."""
     well, sick = scene.cluster.nodes[:2]
     scene.series_are(well, sick)
@@ -395,7 +395,7 @@ def test_series_that_is_gone_is_recovery_while_another_keeps_the_alarm_up(scene:
 
 
 @story()
-def test_composite_alarm_of_a_child_that_must_be_in_alarm_complains_itself(scene: Scene) -> Story:
+def test_composite_alarm_of_a_child_that_must_be_in_alarm_complains_itself(scene: StoryScene) -> Story:
     """NOT ALARM(x): x only names the node; the composite complains, and its OK is recovery."""
     child = f"beat-{scene.cluster.name}"
     scene.alarm_is("ALARM", name=child)
@@ -413,7 +413,7 @@ def test_composite_alarm_of_a_child_that_must_be_in_alarm_complains_itself(scene
 
 
 @story()
-def test_muted_alarm_still_up_at_the_windows_end_is_acted_on(scene: Scene) -> Story:
+def test_muted_alarm_still_up_at_the_windows_end_is_acted_on(scene: StoryScene) -> Story:
     """No other event would ever tell of it, for its state does not change."""
     with scene.stage.events_of_alarms_lost():
         scene.alarm_is("ALARM")
@@ -430,7 +430,7 @@ def test_muted_alarm_still_up_at_the_windows_end_is_acted_on(scene: Scene) -> St
 
 
 @story()
-def test_muted_alarm_that_is_ok_at_the_windows_end_is_cleared(scene: Scene) -> Story:
+def test_muted_alarm_that_is_ok_at_the_windows_end_is_cleared(scene: StoryScene) -> Story:
     """The maintenance is over and so is the alarm."""
     with scene.stage.events_of_alarms_lost():
         scene.alarm_is("OK")
@@ -447,7 +447,7 @@ def test_muted_alarm_that_is_ok_at_the_windows_end_is_cleared(scene: Scene) -> S
 
 
 @story(node_recovery="Automatic")
-def test_repair_of_hyperpods_own_that_works_is_recovery(scene: Scene) -> Story:
+def test_repair_of_hyperpods_own_that_works_is_recovery(scene: StoryScene) -> Story:
     """Nothing is called, and no one is told."""
     scene.breaks(repair_action="Reboot", repair={"seconds": 2, "ends": "recovers"})
     yield scene.reported("deferred")
@@ -459,7 +459,7 @@ def test_repair_of_hyperpods_own_that_works_is_recovery(scene: Scene) -> Story:
 
 
 @story(node_recovery="Automatic")
-def test_repair_of_hyperpods_own_that_replaces_the_node_supersedes_it(scene: Scene) -> Story:
+def test_repair_of_hyperpods_own_that_replaces_the_node_supersedes_it(scene: StoryScene) -> Story:
     """Its instance is gone, and nothing was called."""
     scene.breaks(repair_action="Replace", repair={"seconds": 1, "ends": "replaced", "pending_seconds": 2})
     yield scene.became("superseded")
@@ -470,7 +470,7 @@ def test_repair_of_hyperpods_own_that_replaces_the_node_supersedes_it(scene: Sce
 
 
 @story(node_recovery="Automatic")
-def test_repair_of_hyperpods_own_that_comes_to_nothing_is_not_recovered(scene: Scene) -> Story:
+def test_repair_of_hyperpods_own_that_comes_to_nothing_is_not_recovered(scene: StoryScene) -> Story:
     """HyperPod is stuck, and a person should know; still nothing is called."""
     scene.breaks(
         repair_action="Replace", repair={"ends": "stuck", "status": "SystemUpdating", "message": "No spare capacity"}
@@ -490,7 +490,7 @@ def test_repair_of_hyperpods_own_that_comes_to_nothing_is_not_recovered(scene: S
 
 
 @story()
-def test_node_in_use_and_then_free_is_tried_again_and_rebooted(scene: Scene) -> Story:
+def test_node_in_use_and_then_free_is_tried_again_and_rebooted(scene: StoryScene) -> Story:
     """Each failed try is on the topic with the time of the next; then one notice of the recovery, and no letter."""
     scene.scripts(in_use=True)
     scene.breaks()
@@ -515,7 +515,7 @@ def test_node_in_use_and_then_free_is_tried_again_and_rebooted(scene: Scene) -> 
 
 
 @story()
-def test_node_in_use_for_good_fails_at_the_last_try(scene: Scene) -> Story:
+def test_node_in_use_for_good_fails_at_the_last_try(scene: StoryScene) -> Story:
     """Three tries are three notices; only the last has a letter."""
     scene.scripts(in_use=True)
     scene.breaks()
@@ -530,7 +530,7 @@ def test_node_in_use_for_good_fails_at_the_last_try(scene: Scene) -> Story:
 
 
 @story()
-def test_node_that_recovers_before_the_next_try_is_not_rebooted(scene: Scene) -> Story:
+def test_node_that_recovers_before_the_next_try_is_not_rebooted(scene: StoryScene) -> Story:
     """Its complaint was withdrawn: no other try is made, and no letter is left."""
     scene.scripts(in_use=True)
     scene.breaks()
@@ -545,7 +545,7 @@ def test_node_that_recovers_before_the_next_try_is_not_rebooted(scene: Scene) ->
 
 
 @story()
-def test_node_that_is_gone_before_the_next_try_fails_in_the_apis_words(scene: Scene) -> Story:
+def test_node_that_is_gone_before_the_next_try_fails_in_the_apis_words(scene: StoryScene) -> Story:
     """The API decides, and its answer is reported."""
     scene.scripts(in_use=True)
     scene.breaks()

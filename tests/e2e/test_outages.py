@@ -14,7 +14,7 @@ import pytest
 from local.aws import LocalAws
 from local.deploy import deploy
 from tests.e2e import events
-from tests.e2e.stories import Scene, Stage, Story, chosen, quiet, story
+from tests.e2e.stories import Stage, Story, StoryScene, chosen, quiet, story
 from tests.e2e.system import System, eventually
 
 # Shorter than as deployed, and with it the lease of a claim; longer than a call and what is kept for sending.
@@ -56,12 +56,12 @@ def kill_function(aws: LocalAws) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def handed_back(scene: Scene, message_id: str) -> bool:
+def handed_back(scene: StoryScene, message_id: str) -> bool:
     lines = (line for line in scene.stage.log if line.get("message") == "handed back")
     return message_id in {line["message_id"] for line in lines}
 
 
-def is_told_once(scene: Scene, code: str) -> dict[str, Any]:
+def is_told_once(scene: StoryScene, code: str) -> dict[str, Any]:
     """See that one letter and one notice tell of the first node with this code, and return the letter's detail."""
     [letter], [told] = scene.letters(), scene.told()
     detail: dict[str, Any] = letter["detail"]
@@ -72,7 +72,7 @@ def is_told_once(scene: Scene, code: str) -> dict[str, Any]:
 
 # The first: the function is killed before any other story has begun.
 @story()
-def test_claim_of_a_killed_function_is_found_by_the_sweep(scene: Scene) -> Story:
+def test_claim_of_a_killed_function_is_found_by_the_sweep(scene: StoryScene) -> Story:
     """The reboot was started and its answer never recorded: people are told so, and that the node has recovered.
 
     The message comes again and changes nothing.
@@ -95,7 +95,7 @@ def test_claim_of_a_killed_function_is_found_by_the_sweep(scene: Scene) -> Story
 
 
 @story()
-def test_topic_down_for_a_while_loses_nothing_and_repeats_nothing(scene: Scene) -> Story:
+def test_topic_down_for_a_while_loses_nothing_and_repeats_nothing(scene: StoryScene) -> Story:
     """The letter is sent at once, the notice by a sweep; each once, and nothing is called again."""
     scene.meets(service="sns", action="PublishBatch", **_DOWN)
     scene.scripts(in_use=True)
@@ -111,7 +111,7 @@ def test_topic_down_for_a_while_loses_nothing_and_repeats_nothing(scene: Scene) 
 
 
 @story()
-def test_dead_letter_queue_down_for_a_while_keeps_the_topic_silent_and_loses_nothing(scene: Scene) -> Story:
+def test_dead_letter_queue_down_for_a_while_keeps_the_topic_silent_and_loses_nothing(scene: StoryScene) -> Story:
     """The topic hears of a failure only once its letter is sent; then each is there once."""
     scene.meets(service="sqs", action="SendMessageBatch", **_DOWN)
     scene.scripts(in_use=True)
@@ -126,7 +126,7 @@ def test_dead_letter_queue_down_for_a_while_keeps_the_topic_silent_and_loses_not
 
 
 @story()
-def test_message_that_names_no_node_waits_for_the_dead_letter_queue(scene: Scene) -> Story:
+def test_message_that_names_no_node_waits_for_the_dead_letter_queue(scene: StoryScene) -> Story:
     """It goes back to the intake queue, and is in the dead-letter queue as it came, once."""
     scene.meets(service="sqs", action="SendMessageBatch", **_DOWN)
     request = events.request(scene.cluster.name) | {"detail": {"ClusterName": scene.cluster.name, "NodeIds": []}}
@@ -141,7 +141,7 @@ def test_message_that_names_no_node_waits_for_the_dead_letter_queue(scene: Scene
 
 
 @story()
-def test_ledger_that_cannot_be_read_brings_the_message_back_and_calls_once(scene: Scene) -> Story:
+def test_ledger_that_cannot_be_read_brings_the_message_back_and_calls_once(scene: StoryScene) -> Story:
     """Without the ledger nothing is called; the message comes again after half a minute."""
     scene.meets(service="dynamodb", action="BatchGetItem", **_DOWN)
     scene.breaks(event=False)
@@ -156,7 +156,7 @@ def test_ledger_that_cannot_be_read_brings_the_message_back_and_calls_once(scene
 
 
 @story()
-def test_report_throttled_for_long_waits_and_is_rebooted(scene: Scene) -> Story:
+def test_report_throttled_for_long_waits_and_is_rebooted(scene: StoryScene) -> Story:
     """After four tries in one call the incident waits half a minute, and no one is told."""
     scene.meets(service="sagemaker", action="BatchReboot", count=4, status=400, code="ThrottlingException")
     scene.breaks()
@@ -170,7 +170,7 @@ def test_report_throttled_for_long_waits_and_is_rebooted(scene: Scene) -> Story:
 
 
 @story()
-def test_cluster_that_cannot_be_described_is_waited_for(scene: Scene) -> Story:
+def test_cluster_that_cannot_be_described_is_waited_for(scene: StoryScene) -> Story:
     """A fact that is missing for a passing reason is no yes and no no."""
     scene.meets(service="sagemaker", action="DescribeCluster$", status=503, code="ServiceUnavailable")
     scene.breaks()

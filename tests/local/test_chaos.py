@@ -9,7 +9,7 @@ import pytest
 from local.aws import LocalAws
 from local.chaos.acts import ACTS_PER_SECOND, Place, plan
 from local.chaos.performer import Performer
-from local.chaos.verdict import Evidence, Limits, SeenReboot, Sent, sent_by, violations
+from local.chaos.verdict import Findings, Limits, SeenReboot, Sent, sent_by, violations
 from local.observing import DeadLetter, LedgerItem, LogLine, TopicEntry
 
 _LIMITS = Limits(cooldown=30, max_reboots_per_node=2, budget_percent=20, budget_min_nodes=2, budget_window=60)
@@ -23,7 +23,7 @@ def _line(**fields: Any) -> LogLine:
 
 
 # One node is rebooted and recovers; another's reboot fails.
-_GOOD = Evidence(
+_GOOD = Findings(
     limits=_LIMITS,
     at=1_000.0,
     nodes={"ml-a": 10},

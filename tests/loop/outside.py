@@ -40,7 +40,7 @@ def denied() -> ClientError:
     return error("AccessDeniedException", 403, "not authorized")
 
 
-class Fault(Enum):
+class CallFault(Enum):
     """The ways in which a whole reboot call can go wrong."""
 
     THROTTLED = "turned away"
@@ -51,15 +51,15 @@ class Fault(Enum):
     BROKEN = "carried out, answered with a 5xx"
 
 
-_NOT_DONE: dict[Fault | None, Callable[[], Exception]] = {
-    Fault.THROTTLED: throttled,
-    Fault.UNREACHABLE: lambda: EndpointConnectionError(endpoint_url="https://sagemaker"),
-    Fault.DENIED: denied,
-    Fault.REQUEST_LOST: lambda: ReadTimeoutError(endpoint_url="https://sagemaker"),
+_NOT_DONE: dict[CallFault | None, Callable[[], Exception]] = {
+    CallFault.THROTTLED: throttled,
+    CallFault.UNREACHABLE: lambda: EndpointConnectionError(endpoint_url="https://sagemaker"),
+    CallFault.DENIED: denied,
+    CallFault.REQUEST_LOST: lambda: ReadTimeoutError(endpoint_url="https://sagemaker"),
 }
-_DONE: dict[Fault, Callable[[], Exception]] = {
-    Fault.ANSWER_LOST: lambda: ReadTimeoutError(endpoint_url="https://sagemaker"),
-    Fault.BROKEN: lambda: error("InternalFailure", 500),
+_DONE: dict[CallFault, Callable[[], Exception]] = {
+    CallFault.ANSWER_LOST: lambda: ReadTimeoutError(endpoint_url="https://sagemaker"),
+    CallFault.BROKEN: lambda: error("InternalFailure", 500),
 }
 
 
@@ -96,7 +96,7 @@ class Slot:
 
 
 @dataclass
-class Cluster:
+class FakeCluster:
     """A HyperPod cluster. `protected` are its groups of Slurm controllers."""
 
     name: str
@@ -120,9 +120,9 @@ class SageMaker:
     """
 
     clock: Clock
-    clusters: dict[str, Cluster] = field(default_factory=dict)
+    clusters: dict[str, FakeCluster] = field(default_factory=dict)
     slots: list[Slot] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[CallFault] = field(default_factory=list)
     down: dict[str, Exception] = field(default_factory=dict)
     reboots: list[Reboot] = field(default_factory=list)
     calls: list[tuple[datetime, str, tuple[str, ...]]] = field(default_factory=list)
@@ -242,7 +242,7 @@ class SageMaker:
         return answer
 
     def _reboot(
-        self, cluster: str, id_: str, done: list[str], failed: list[Any], kind: str, *, carried_out: Fault | None
+        self, cluster: str, id_: str, done: list[str], failed: list[Any], kind: str, *, carried_out: CallFault | None
     ) -> None:
         slot = self.slot(cluster, id_)
         answer = (slot.answers.pop(0) if slot.answers else "started") if slot else "InstanceIdNotFound"

@@ -7,7 +7,7 @@ import pytest
 
 from node_remediation.remediate import Effect
 from node_remediation.settings import Settings
-from tests.loop.outside import Fault
+from tests.loop.outside import CallFault
 from tests.loop.promises import broken_at_the_end
 from tests.loop.world import HOUR, MINUTE, SECOND, Trouble, World, Write
 
@@ -34,7 +34,7 @@ def failure(world: World) -> None:
 
 
 def lost_answer(world: World) -> None:
-    world.sagemaker.faults = [Fault.ANSWER_LOST]
+    world.sagemaker.faults = [CallFault.ANSWER_LOST]
     world.unhealthy(world.node())
 
 

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from node_remediation.remediate import Effect
 from node_remediation.settings import Override, Settings, SettingsError
-from tests.loop.outside import Cluster, Fault, Slot, Takes, denied, throttled
+from tests.loop.outside import CallFault, FakeCluster, Slot, Takes, denied, throttled
 from tests.loop.promises import broken, broken_at_the_end
 from tests.loop.world import HOUR, MINUTE, SECOND, A, B, Trouble, World, Write
 
@@ -110,7 +110,10 @@ class Machine(RuleBasedStateMachine):
 
     @initialize(limits=limits, protected=st.booleans(), healthy_for=_minutes(0, 2, 15))
     def begin(self, limits: Settings, protected: bool, healthy_for: timedelta) -> None:
-        clusters = Cluster(A, nodes=10, protected=("controllers",) if protected else ()), Cluster(B, 10, automatic=True)
+        clusters = (
+            FakeCluster(A, nodes=10, protected=("controllers",) if protected else ()),
+            FakeCluster(B, 10, automatic=True),
+        )
         self.world = World(limits, *clusters, nodes=2, healthy_for=healthy_for)
         self.world.log(f"{limits}")
 
@@ -210,8 +213,8 @@ class Machine(RuleBasedStateMachine):
     def api_will_answer(self, place: tuple[str, int], answers: list[str]) -> None:
         self.slot(place).answers = list(answers)
 
-    @rule(faults=st.lists(st.sampled_from(Fault), min_size=1, max_size=5))
-    def calls_will_fail(self, faults: list[Fault]) -> None:
+    @rule(faults=st.lists(st.sampled_from(CallFault), min_size=1, max_size=5))
+    def calls_will_fail(self, faults: list[CallFault]) -> None:
         self.world.sagemaker.faults = list(faults)
 
     @rule(mode=st.sampled_from(["active", "active", "paused", "observe"]), down=st.sampled_from([False, False, True]))

@@ -5,7 +5,7 @@ import pytest
 from node_remediation.model import NodeKey
 from node_remediation.policy.record import State
 from node_remediation.settings import Override, Settings
-from tests.loop.outside import Cluster, Fault, Slot, Takes, throttled
+from tests.loop.outside import CallFault, FakeCluster, Slot, Takes, throttled
 from tests.loop.world import HOUR, MINUTE, SECOND, A, World
 
 ASK = Override(action="ask")
@@ -86,7 +86,7 @@ def test_request_that_is_tried_again_is_not_proposed_and_does_not_wait(override:
     if trouble == "failed":
         node.answers = ["InstanceIdInUse"]
     else:
-        world.sagemaker.faults = [Fault.THROTTLED] * 4
+        world.sagemaker.faults = [CallFault.THROTTLED] * 4
     world.request(node.instance)
     world.deliver()
     world.passes(5 * MINUTE)
@@ -151,7 +151,7 @@ def test_tries_that_end_with_a_veto_leave_the_letter_of_the_failure() -> None:
 
 def test_node_with_more_complaints_than_are_kept_is_not_rebooted_unasked() -> None:
     """All that are kept are withdrawn; the one that fell silent would have to be asked for, too."""
-    world = World(Settings(overrides=(ASK,), automatic_grace=5 * MINUTE), Cluster(A, automatic=True))
+    world = World(Settings(overrides=(ASK,), automatic_grace=5 * MINUTE), FakeCluster(A, automatic=True))
     node = world.node()
     names = [f"hyperpod-reboot-{number}" for number in range(21)]
     for name in names:
@@ -180,7 +180,7 @@ def test_proposal_that_could_not_be_told_in_time_is_not_told_afterwards() -> Non
 
 def test_approval_does_not_outlive_a_repair_by_hyperpod() -> None:
     """What people approved was the reboot before it."""
-    cluster = Cluster(A, automatic=True)
+    cluster = FakeCluster(A, automatic=True)
     world = World(Settings(overrides=(ASK,)), cluster)
     node = world.node()
     world.unhealthy(node)
@@ -258,7 +258,7 @@ def test_answer_waits_while_its_node_cannot_be_looked_up() -> None:
 
 def test_refusal_for_standing_advice_does_not_say_that_nobody_repairs() -> None:
     """HyperPod has announced a replacement on an Automatic cluster, and its repair has timed out."""
-    world = World(None, Cluster(A, automatic=True))
+    world = World(None, FakeCluster(A, automatic=True))
     node = world.node()
     world.unhealthy(node, repair="Replace")
     assert world.deliver() == ["deferred"]

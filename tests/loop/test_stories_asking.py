@@ -6,7 +6,7 @@ import pytest
 
 from node_remediation.policy.record import State
 from node_remediation.settings import Settings
-from tests.loop.outside import Cluster, Takes, throttled
+from tests.loop.outside import FakeCluster, Takes, throttled
 from tests.loop.world import HOUR, MINUTE, SECOND, START, A, Trouble, World
 
 
@@ -141,7 +141,7 @@ def test_request_is_tried_again_until_the_facts_are_there() -> None:
 
 def test_request_of_two_nodes_of_which_one_must_wait_comes_again_for_that_one() -> None:
     """The other was dealt with, and is not called again."""
-    world = World(None, Cluster(A, nodes=1_000, protected=("controllers",)))
+    world = World(None, FakeCluster(A, nodes=1_000, protected=("controllers",)))
     one, other = world.node(1), world.node(2)
     real = world.sagemaker.describe_cluster_node
 

@@ -3,7 +3,7 @@
 import pytest
 
 from node_remediation.settings import Settings
-from tests.loop.outside import Cluster
+from tests.loop.outside import FakeCluster
 from tests.loop.world import MINUTE, A, World
 
 
@@ -32,7 +32,7 @@ def test_logical_ids_that_an_answer_gave_are_not_asked_for_again() -> None:
 @pytest.mark.parametrize(("size", "expected"), [(100, (1, 0)), (300, (0, 2))])
 def test_nodes_are_listed_where_that_takes_no_more_calls(size: int, expected: tuple[int, int]) -> None:
     """A list has a page for each hundred nodes of the cluster."""
-    world = World(None, Cluster(A, nodes=size))
+    world = World(None, FakeCluster(A, nodes=size))
     assert deliver(world, range(1, 3)) == ["rebooted"] * 2
     assert lookups(world) == expected
 

@@ -6,7 +6,7 @@ import pytest
 
 from node_remediation.model import Outcome
 from node_remediation.settings import Settings
-from tests.loop.outside import Cluster, Fault, denied, throttled
+from tests.loop.outside import CallFault, FakeCluster, denied, throttled
 from tests.loop.world import HOUR, MINUTE, START, A, World
 
 TOLD = Settings(notify_rebooted=True)
@@ -29,7 +29,7 @@ def test_recovery_of_a_node_whose_outcome_was_unknown_is_told() -> None:
     """People read that it may be rebooting; now they read that it is well."""
     world = World()
     node = world.node()
-    world.sagemaker.faults = [Fault.ANSWER_LOST]
+    world.sagemaker.faults = [CallFault.ANSWER_LOST]
     world.unhealthy(node)
     world.deliver()
     world.passes(5 * MINUTE)
@@ -203,7 +203,7 @@ def test_node_that_ended_expires_and_its_signs_with_it() -> None:
 
 def test_repair_by_hyperpod_that_puts_in_another_node_is_superseded() -> None:
     """Replaced: quiet, as the repair was."""
-    world = World(None, Cluster(A, automatic=True))
+    world = World(None, FakeCluster(A, automatic=True))
     node = world.node()
     world.unhealthy(node, repair="Replace")
     world.deliver()
@@ -215,7 +215,7 @@ def test_repair_by_hyperpod_that_puts_in_another_node_is_superseded() -> None:
 
 def test_repair_in_silence_is_unverified_at_its_time_out() -> None:
     """Status Running after 90 minutes, and no source has spoken."""
-    world = World(None, Cluster(A, automatic=True))
+    world = World(None, FakeCluster(A, automatic=True))
     world.unhealthy(world.node(), repair="Reboot")
     world.deliver()
     world.passes(90 * MINUTE)

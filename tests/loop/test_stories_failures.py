@@ -10,7 +10,7 @@ from node_remediation.policy.record import Entry, NodeRecord, Record, State
 from node_remediation.remediate import Effect
 from node_remediation.settings import Settings
 from tests.fakes import THROTTLED, lost, refused
-from tests.loop.outside import Cluster, Fault, Takes, denied, throttled
+from tests.loop.outside import CallFault, FakeCluster, Takes, denied, throttled
 from tests.loop.world import HOUR, MINUTE, SECOND, START, VISIBILITY_TIMEOUT, A, B, Trouble, World, Write
 
 DOWN = Trouble(ledger_down=True)
@@ -179,8 +179,8 @@ def test_conflicts_without_end_hand_back() -> None:
 # -- the API
 
 
-@pytest.mark.parametrize("fault", [Fault.THROTTLED, Fault.UNREACHABLE])
-def test_call_that_was_turned_away_once_is_made_again_at_once(fault: Fault) -> None:
+@pytest.mark.parametrize("fault", [CallFault.THROTTLED, CallFault.UNREACHABLE])
+def test_call_that_was_turned_away_once_is_made_again_at_once(fault: CallFault) -> None:
     """Safe to repeat, as nothing was done."""
     world = World()
     world.sagemaker.faults = [fault]
@@ -210,7 +210,7 @@ def test_node_that_the_answer_does_not_name_is_unknown() -> None:
 
 def test_failed_nodes_give_claim_and_budget_back() -> None:
     """A busy node costs neither cooldown nor budget: the next report calls it again, and others have the budget."""
-    world = World(None, Cluster(A, nodes=10))
+    world = World(None, FakeCluster(A, nodes=10))
     busy = world.node(1)
     busy.answers = ["InstanceIdInUse"]
     for number in (1, 2):
@@ -227,7 +227,7 @@ def test_failed_nodes_give_claim_and_budget_back() -> None:
 @pytest.mark.parametrize("code", ["Unreadable", "ClusterNotResolved"])
 def test_message_without_a_node_comes_again_while_the_dead_letter_queue_is_down(code: str) -> None:
     """It has one outcome, when its letter is there."""
-    world = World(None, Cluster(A), Cluster(B))
+    world = World(None, FakeCluster(A), FakeCluster(B))
     if code == "Unreadable":
         world.post("{")
     else:
@@ -305,7 +305,7 @@ def test_message_at_its_fifth_receive_is_not_lost_where_there_is_no_time_to_answ
 
 def test_cluster_that_cannot_be_found_out_for_now_hands_back() -> None:
     """An EKS name, while SageMaker throttles: the node's key is unknown."""
-    world = World(None, Cluster(A, eks="eks-a"))
+    world = World(None, FakeCluster(A, eks="eks-a"))
     node = world.node()
     world.sagemaker.down["describe_cluster"] = throttled()
     world.alarm(node, "ALARM", cluster={"ClusterName": "eks-a"})
@@ -317,7 +317,7 @@ def test_cluster_that_cannot_be_found_out_for_now_hands_back() -> None:
 
 def test_cluster_that_cannot_be_found_out_fails_at_the_fifth_receive_and_its_letter_can_be_redriven() -> None:
     """With the last error's code; once SageMaker answers, a redrive reboots the node."""
-    world = World(None, Cluster(A, eks="eks-a"))
+    world = World(None, FakeCluster(A, eks="eks-a"))
     node = world.node()
     world.sagemaker.down["describe_cluster"] = throttled()
     world.alarm(node, "ALARM", cluster={"ClusterName": "eks-a"})
@@ -347,7 +347,7 @@ def test_composite_that_cannot_be_looked_up_goes_to_the_dead_letter_queue_as_it_
 
 def test_tags_that_cannot_be_read_hand_back_and_end_as_they_came() -> None:
     """The alarm's tag names the cluster; at the fifth receive it is still unknown."""
-    world = World(None, Cluster(A), Cluster(B))
+    world = World(None, FakeCluster(A), FakeCluster(B))
     node = world.node()
     world.cloudwatch.down["list_tags_for_resource"] = throttled()
     world.alarm(node, "ALARM", cluster={}, tags={"hyperpod:cluster": A})
@@ -361,7 +361,7 @@ def test_tags_that_cannot_be_read_hand_back_and_end_as_they_came() -> None:
 
 def test_final_no_to_a_lookup_is_one_failure_however_often_its_event_comes() -> None:
     """The cluster of an alarm's event may not be described: one letter, and the copy is a duplicate."""
-    world = World(None, Cluster(A, eks="eks-a"))
+    world = World(None, FakeCluster(A, eks="eks-a"))
     world.sagemaker.down["describe_cluster"] = denied()
     id_ = world.alarm(world.node(), "ALARM", cluster={"ClusterName": "eks-a"})
     assert world.deliver() == ["failed AccessDeniedException"]
@@ -373,7 +373,7 @@ def test_final_no_to_a_lookup_is_one_failure_however_often_its_event_comes() -> 
 def test_ok_alarm_whose_cluster_cannot_be_found_out_is_no_failure() -> None:
     """Denied, or throttled to the last receive."""
     for trouble in (denied(), throttled()):
-        world = World(None, Cluster(A, eks="eks-a"))
+        world = World(None, FakeCluster(A, eks="eks-a"))
         world.sagemaker.down["describe_cluster"] = trouble
         world.alarm(world.node(), "OK", cluster={"ClusterName": "eks-a"})
         world.passes(HOUR)
@@ -383,7 +383,7 @@ def test_ok_alarm_whose_cluster_cannot_be_found_out_is_no_failure() -> None:
 
 def test_muted_alarm_without_a_known_end_needs_no_lookup() -> None:
     """Nothing is done about it, whatever its cluster is."""
-    world = World(None, Cluster(A, eks="eks-a"))
+    world = World(None, FakeCluster(A, eks="eks-a"))
     world.sagemaker.down["describe_cluster"] = throttled()
     world.alarm(world.node(), "ALARM", cluster={"ClusterName": "eks-a"}, muted=True)
     assert world.deliver() == ["deferred"]
@@ -391,7 +391,7 @@ def test_muted_alarm_without_a_known_end_needs_no_lookup() -> None:
 
 def test_nodes_that_cannot_be_listed_wait() -> None:
     """Many of a cluster with protected groups: nothing is judged without their groups."""
-    world = World(Settings(budget_percent=100), Cluster(A, protected=("controllers",)), nodes=30)
+    world = World(Settings(budget_percent=100), FakeCluster(A, protected=("controllers",)), nodes=30)
     world.sagemaker.down["list_cluster_nodes"] = throttled()
     for number in range(1, 31):
         world.unhealthy(world.node(number))
@@ -465,7 +465,7 @@ def test_node_with_twenty_unsent_entries_is_not_judged() -> None:
 
 def test_two_hundred_nodes_of_a_cluster_are_listed_not_described_one_by_one() -> None:
     """Where groups are protected each node is looked up, and so are those that may have a listed logical ID."""
-    world = World(Settings(budget_percent=100), Cluster(A, nodes=500, protected=("controllers",)), nodes=200)
+    world = World(Settings(budget_percent=100), FakeCluster(A, nodes=500, protected=("controllers",)), nodes=200)
     for half in (range(1, 101), range(101, 201)):
         for number in half:
             world.unhealthy(world.node(number))

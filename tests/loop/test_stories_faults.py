@@ -14,7 +14,7 @@ from node_remediation.policy.record import State
 from node_remediation.remediate import Effect
 from node_remediation.settings import Settings
 from tests.fakes import refused
-from tests.loop.outside import ACCOUNT, REGION, Cluster, Slot, Takes, denied, error, throttled
+from tests.loop.outside import ACCOUNT, REGION, FakeCluster, Slot, Takes, denied, error, throttled
 from tests.loop.promises import broken_at_the_end
 from tests.loop.world import DAY, HOUR, MINUTE, SECOND, START, A, B, Trouble, World
 
@@ -64,7 +64,7 @@ def test_fault_2_unhealthy_event_dated_ahead_causes_no_second_reboot() -> None:
 @pytest.mark.parametrize("form", ["arn", "eks name", "eks arn"])
 def test_fault_3_cluster_by_any_name_has_one_cooldown_and_one_budget(form: str) -> None:
     """An ARN, an EKS cluster's name or ARN, and the name are one cluster."""
-    cluster = Cluster(A, nodes=10, eks="eks-a")
+    cluster = FakeCluster(A, nodes=10, eks="eks-a")
     world = World(None, cluster)
     name = {"arn": cluster.arn, "eks name": "eks-a", "eks arn": f"arn:aws:eks:{REGION}:{ACCOUNT}:cluster/eks-a"}[form]
     key = "HyperPodClusterName" if form == "arn" else "ClusterName"
@@ -76,11 +76,11 @@ def test_fault_3_cluster_by_any_name_has_one_cooldown_and_one_budget(form: str) 
     assert len(set(world.reboots)) == 2
 
 
-@pytest.mark.parametrize("tag", [Cluster(A).arn, "eks-a", f"arn:aws:eks:{REGION}:{ACCOUNT}:cluster/eks-a", A])
+@pytest.mark.parametrize("tag", [FakeCluster(A).arn, "eks-a", f"arn:aws:eks:{REGION}:{ACCOUNT}:cluster/eks-a", A])
 def test_fault_3_tag_names_the_cluster_in_any_form(tag: str) -> None:
     """The tag hyperpod:cluster."""
-    cluster = Cluster(A, nodes=10, eks="eks-a")
-    world = World(None, cluster, Cluster(B))
+    cluster = FakeCluster(A, nodes=10, eks="eks-a")
+    world = World(None, cluster, FakeCluster(B))
     node = world.node()
     world.alarm(node, "ALARM", cluster={}, tags={"hyperpod:cluster": tag})
     world.unhealthy(node)
@@ -140,7 +140,7 @@ def test_fault_4_description_that_lags_calls_no_node_twice(first: str) -> None:
 
 def test_fault_4_lookup_that_is_denied_calls_no_node_twice() -> None:
     """Nodes may not be listed, so an instance cannot be told from the one behind a logical ID."""
-    world = World(None, Cluster(A, nodes=10))
+    world = World(None, FakeCluster(A, nodes=10))
     node = world.node()
     world.is_replaced(node, lag=10 * MINUTE)
     world.sagemaker.down["list_cluster_nodes"] = denied()
@@ -291,7 +291,7 @@ def test_fault_4_older_letter_reboots_no_node_whose_alarm_was_asked_and_found_ok
 
 def test_fault_5_controller_that_was_replaced_within_the_cache_is_not_rebooted() -> None:
     """The groups of nodes are looked up anew for each invocation; a node in no list is not rebooted."""
-    world = World(None, Cluster(A, protected=("controllers",)))
+    world = World(None, FakeCluster(A, protected=("controllers",)))
     node = world.node()
     node.group = "controllers"
     world.is_replaced(node, lag=2 * MINUTE)
@@ -394,7 +394,7 @@ def test_fault_7_partial_and_lost_answers_send_each_letter_under_one_id(takes: T
 
 def test_fault_8_record_that_dynamodb_refuses_leaves_its_neighbours_alone() -> None:
     """A repair under way is deferred, a node that is well has recovered; only the bad one fails."""
-    world = World(None, Cluster(A, automatic=True))
+    world = World(None, FakeCluster(A, automatic=True))
     bad, repaired, well = (world.node(number) for number in (1, 2, 3))
     world.unhealthy(well)
     world.deliver()
@@ -495,7 +495,7 @@ def test_fault_8_exception_in_looking_one_message_up_is_its_own() -> None:
 
 def test_fault_8_exception_in_looking_a_cluster_up_is_its_own() -> None:
     """The other cluster's node is rebooted; this one's waits, and is rebooted once it can be looked up."""
-    world = World(None, Cluster(A), Cluster(B))
+    world = World(None, FakeCluster(A), FakeCluster(B))
     real = world.sagemaker.describe_cluster
 
     def odd(*, ClusterName: str) -> Any:  # noqa: N803
@@ -575,8 +575,8 @@ def test_fault_8_lone_surrogates_lose_nothing() -> None:
 
 def test_fault_9_slow_lookups_leave_time_for_neighbours_that_need_none() -> None:
     """Sixty clusters at a second each: the look-ups stop in time, and what waits for them comes again."""
-    clusters = [Cluster(f"ml-{number}", eks=f"eks-{number}") for number in range(60)]
-    world = World(None, Cluster(A), *clusters, nodes=1)
+    clusters = [FakeCluster(f"ml-{number}", eks=f"eks-{number}") for number in range(60)]
+    world = World(None, FakeCluster(A), *clusters, nodes=1)
     left = [60.0]
     real = world.sagemaker._ask
 
@@ -640,7 +640,7 @@ def test_fault_12_composite_with_not_alarm_reboots_its_node() -> None:
 
 def test_fault_12_observe_promises_no_more_than_a_budget_allows() -> None:
     """Two of ten nodes: the third is refused, as it would be."""
-    world = World(None, Cluster(A, nodes=10))
+    world = World(None, FakeCluster(A, nodes=10))
     world.mode.value = "observe"
     for number in (1, 2, 3):
         world.unhealthy(world.node(number))
@@ -787,7 +787,7 @@ def test_letter_of_a_series_whose_alarm_took_it_back_reboots_nothing() -> None:
 
 def test_failed_try_that_hyperpod_follows_with_a_repair_has_its_letter() -> None:
     """The tries end there: the API's own entry is in the dead-letter queue."""
-    world = World(Settings(retry_attempts=2), Cluster(A, automatic=True))
+    world = World(Settings(retry_attempts=2), FakeCluster(A, automatic=True))
     node = world.node()
     node.answers = ["InstanceIdInUse"]
     world.unhealthy(node)

@@ -8,7 +8,7 @@ import pytest
 from node_remediation.policy.record import State
 from node_remediation.remediate import Effect
 from node_remediation.settings import Settings
-from tests.loop.outside import Cluster
+from tests.loop.outside import FakeCluster
 from tests.loop.world import HOUR, MINUTE, SECOND, A, Trouble, World
 
 IN_PROGRESS = "Reboot of EC2 Instance i-1 is currently in progress on Cluster ml-a and IG p5"
@@ -83,7 +83,7 @@ def test_failure_of_another_reboot_is_ignored(case: str) -> None:
         world.deliver()
         world.passes(MINUTE)
     elif case == "a waiting node":
-        world = World(None, Cluster(A, automatic=True))
+        world = World(None, FakeCluster(A, automatic=True))
         node = world.node()
         world.alarm(node, "ALARM")
         assert world.deliver() == ["waiting"]
@@ -114,7 +114,7 @@ def test_failure_message_is_quoted_to_people() -> None:
 
 def test_alarm_alone_leaves_hyperpod_the_time_to_announce_its_repair() -> None:
     """On an Automatic cluster HyperPod repairs; an alarm names no RepairAction."""
-    world = World(None, Cluster(A, automatic=True))
+    world = World(None, FakeCluster(A, automatic=True))
     repaired, forgotten = world.node(1), world.node(2)
     for node in (repaired, forgotten):
         world.alarm(node, "ALARM", name=f"hyperpod-reboot-{node.instance}")
@@ -130,7 +130,7 @@ def test_alarm_alone_leaves_hyperpod_the_time_to_announce_its_repair() -> None:
 
 def test_alarm_that_is_ok_again_within_the_grace_is_cleared() -> None:
     """Nobody is told, and nothing is rebooted."""
-    world = World(None, Cluster(A, automatic=True))
+    world = World(None, FakeCluster(A, automatic=True))
     node = world.node()
     world.alarm(node, "ALARM")
     world.deliver()

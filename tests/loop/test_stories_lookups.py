@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from node_remediation.settings import Settings
-from tests.loop.outside import Cluster, error
+from tests.loop.outside import FakeCluster, error
 from tests.loop.world import HOUR, MINUTE, A, B, World
 
-TWO = (Cluster(A), Cluster(B))
+TWO = (FakeCluster(A), FakeCluster(B))
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_cluster_of_an_alarm_is_its_tag_the_default_or_the_only_one(
 def test_tag_of_a_cluster_elsewhere_is_refused() -> None:
     """Its name may be one of ours."""
     world = World(None, *TWO)
-    arn = Cluster(A).arn.replace("111122223333", "999999999999")
+    arn = FakeCluster(A).arn.replace("111122223333", "999999999999")
     world.alarm(world.node(), "ALARM", cluster={}, tags={"hyperpod:cluster": arn})
     assert (world.deliver(), world.reboots) == (["refused ForeignEvent"], [])
 
@@ -49,7 +49,7 @@ def test_alarm_without_a_cluster_that_asks_for_nothing_is_no_trouble(state: str,
 
 def test_hyperpod_name_wins_over_one_that_may_be_an_eks_clusters() -> None:
     """An alarm's dimensions may have both."""
-    world = World(None, Cluster(A, eks="shared"), Cluster(B))
+    world = World(None, FakeCluster(A, eks="shared"), FakeCluster(B))
     node = world.node(1, B)
     world.alarm(node, "ALARM", cluster={"HyperPodClusterName": B, "ClusterName": "shared"})
     assert (world.deliver(), world.reboots) == (["rebooted"], [node.instance])
@@ -168,7 +168,7 @@ def test_look_up_of_a_cluster_that_is_not_allowed_is_not_made() -> None:
 
 def test_logical_id_of_a_cluster_without_logical_ids_is_left_to_the_api() -> None:
     """DescribeClusterNode does not take it; the reboot call's answer is reported."""
-    world = World(None, Cluster(A, continuous=False))
+    world = World(None, FakeCluster(A, continuous=False))
     world.sagemaker.down["describe_cluster_node"] = error("ValidationException", 400, "no logical IDs here")
     world.request("no-such-node")
     assert world.deliver() == ["failed InstanceIdNotFound"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from node_remediation.settings import Settings
-from tests.loop.outside import ACCOUNT, Cluster, Takes, denied, error, throttled
+from tests.loop.outside import ACCOUNT, FakeCluster, Takes, denied, error, throttled
 from tests.loop.world import HOUR, MINUTE, START, A, B, Trouble, World
 
 
@@ -79,7 +79,7 @@ REFUSALS: dict[str, Any] = {
 def test_refused_is_in_the_dead_letter_queue_and_on_the_topic(code: str) -> None:
     """A guard said no, and a person should know."""
     settings = Settings(clusters=("ml-z",)) if code == "ClusterNotAllowed" else Settings(budget_min_nodes=1)
-    world = World(settings, Cluster(A, nodes=1, protected=("controllers",)))
+    world = World(settings, FakeCluster(A, nodes=1, protected=("controllers",)))
     REFUSALS[code](world)
     node = world.node()
     if code == "ClusterBudgetExceeded":
@@ -205,7 +205,7 @@ def test_observed_says_so_once_per_cooldown_and_calls_nothing() -> None:
 
 def test_observed_request_is_answered_each_time() -> None:
     """It spends what mode `observe` has: two of ten nodes."""
-    world = World(None, Cluster(A, nodes=10))
+    world = World(None, FakeCluster(A, nodes=10))
     world.mode.value = "observe"
     for number in (1, 2, 3):
         world.request(world.node(number).instance)
@@ -216,14 +216,14 @@ def test_observed_request_is_answered_each_time() -> None:
 
 def test_odd_id_in_a_cluster_with_protected_groups_is_left_to_the_api() -> None:
     """No node has such an ID, so none is protected by it."""
-    world = World(None, Cluster(A, protected=("controllers",)))
+    world = World(None, FakeCluster(A, protected=("controllers",)))
     world.request("i-odd")
     assert world.deliver() == ["failed ValidationException"]
 
 
 def test_node_whose_group_may_not_be_had_is_not_rebooted() -> None:
     """Denied for good: failed, in AWS's words."""
-    world = World(None, Cluster(A, protected=("controllers",)))
+    world = World(None, FakeCluster(A, protected=("controllers",)))
     world.sagemaker.down["describe_cluster_node"] = denied()
     world.unhealthy(world.node())
     assert (world.deliver(), world.reboots) == (["failed AccessDeniedException"], [])
@@ -278,7 +278,7 @@ def test_unreadable_body_goes_to_the_dead_letter_queue_as_it_came() -> None:
 )
 def test_report_without_node_or_cluster_is_refused_with_its_message_as_it_came(how: str, code: str) -> None:
     """There is no node item for it: a letter, a small item for the topic, the topic."""
-    world = World(None, Cluster(A), Cluster(B))
+    world = World(None, FakeCluster(A), FakeCluster(B))
     if how == "no cluster":
         world.alarm(world.node(), "ALARM", cluster={})
     elif how == "no node":
@@ -322,7 +322,7 @@ def test_reports_of_one_cluster_share_calls() -> None:
 
 def test_budget_serves_the_oldest_complaints_first() -> None:
     """Two of ten nodes: the others are told the numbers."""
-    world = World(None, Cluster(A, nodes=10))
+    world = World(None, FakeCluster(A, nodes=10))
     for number in range(1, 5):
         world.unhealthy(world.node(number), at=START - timedelta(minutes=number))
     assert sorted(world.deliver()) == [*["rebooted"] * 2, *["refused ClusterBudgetExceeded"] * 2][::1]
@@ -331,7 +331,7 @@ def test_budget_serves_the_oldest_complaints_first() -> None:
 
 def test_one_failing_cluster_holds_up_no_other() -> None:
     """Its reports wait; the other cluster's node is rebooted."""
-    world = World(None, Cluster(A), Cluster(B))
+    world = World(None, FakeCluster(A), FakeCluster(B))
     world.unhealthy(world.node(1, A))
     world.unhealthy(world.node(1, B))
     real = world.sagemaker.describe_cluster

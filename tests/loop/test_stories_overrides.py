@@ -8,7 +8,7 @@ import pytest
 from node_remediation.policy.record import State
 from node_remediation.remediate import Effect
 from node_remediation.settings import Override, Settings
-from tests.loop.outside import Cluster, Slot, Takes, throttled
+from tests.loop.outside import FakeCluster, Slot, Takes, throttled
 from tests.loop.world import HOUR, MINUTE, SECOND, A, Trouble, World
 
 WAIT = Override(reason="Xid*", wait=2 * MINUTE)
@@ -35,7 +35,7 @@ def proposal(world: World) -> Mapping[str, str]:
 
 def test_complaint_that_is_withdrawn_within_its_wait_reboots_nothing_and_tells_nobody() -> None:
     """A false burst: 77 nodes of one rack, and all well again."""
-    world = World(Settings(overrides=(WAIT,), budget_percent=100), Cluster(A), nodes=77)
+    world = World(Settings(overrides=(WAIT,), budget_percent=100), FakeCluster(A), nodes=77)
     nodes = [world.node(number) for number in range(1, 78)]
     for node in nodes:
         world.unhealthy(node)
@@ -261,7 +261,7 @@ def test_second_reboot_of_an_incident_is_not_proposed() -> None:
 
 def test_repair_by_hyperpod_ends_a_proposal() -> None:
     """HyperPod has begun to repair the node itself."""
-    world = World(Settings(overrides=(ASK,)), Cluster(A, automatic=True))
+    world = World(Settings(overrides=(ASK,)), FakeCluster(A, automatic=True))
     node = world.node()
     world.unhealthy(node)
     assert world.deliver() == ["waiting"]

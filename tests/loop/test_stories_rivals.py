@@ -3,7 +3,7 @@
 import pytest
 
 from node_remediation.settings import Settings
-from tests.loop.outside import Cluster
+from tests.loop.outside import FakeCluster
 from tests.loop.promises import broken_at_the_end
 from tests.loop.world import DAY, HOUR, MINUTE, A, Trouble, World, Write
 
@@ -26,7 +26,7 @@ def test_one_message_in_two_invocations_is_one_reboot(number: int) -> None:
 @pytest.mark.parametrize("number", [1, 2])
 def test_two_invocations_never_both_spend_the_last_of_a_budget(number: int) -> None:
     """Ten nodes, so two reboots: of four reports two are rebooted, and the others are told the numbers."""
-    world = World(None, Cluster(A, nodes=10))
+    world = World(None, FakeCluster(A, nodes=10))
     first = [world.unhealthy(world.node(n)) for n in (1, 2)]
     second = [world.unhealthy(world.node(n)) for n in (3, 4)]
     world.deliver(Trouble(writes={number: Write.RIVAL}, rival=lambda: world.deliver(only=second)), only=first)

@@ -7,7 +7,7 @@ import pytest
 from node_remediation.policy.record import State
 from node_remediation.remediate import Effect
 from node_remediation.settings import Settings
-from tests.loop.outside import Cluster, Fault, denied, throttled
+from tests.loop.outside import CallFault, FakeCluster, denied, throttled
 from tests.loop.world import HOUR, MINUTE, SECOND, START, A, Trouble, World, Write
 
 RETRYING = Settings(retry_attempts=2)
@@ -197,8 +197,8 @@ def test_complaint_while_a_node_is_claimed_is_a_duplicate() -> None:
     assert world.deliver() == ["duplicate"]
 
 
-@pytest.mark.parametrize("fault", [Fault.ANSWER_LOST, Fault.REQUEST_LOST, Fault.BROKEN])
-def test_lost_answer_is_unknown_and_never_called_again_by_itself(fault: Fault) -> None:
+@pytest.mark.parametrize("fault", [CallFault.ANSWER_LOST, CallFault.REQUEST_LOST, CallFault.BROKEN])
+def test_lost_answer_is_unknown_and_never_called_again_by_itself(fault: CallFault) -> None:
     """After a time-out, a lost connection or a 5xx the node counts as rebooted."""
     world = World()
     node = world.node()
@@ -215,7 +215,7 @@ def test_throttled_call_is_made_again_later_and_costs_nothing_meanwhile() -> Non
     """Turned away each time: claim and budget are given back, and the node waits."""
     world = World()
     node = world.node()
-    world.sagemaker.faults = [Fault.THROTTLED] * 4
+    world.sagemaker.faults = [CallFault.THROTTLED] * 4
     world.unhealthy(node)
     assert world.deliver() == ["waiting ThrottlingException"]
     assert (world.incident(node).state, world.known_budget(A).spends) == (State.OPEN, ())
@@ -395,7 +395,7 @@ def test_second_reboot_that_was_not_called_is_tried_again() -> None:
     node = world.node()
     world.alarm(node, "ALARM")
     world.deliver()
-    world.sagemaker.faults = [Fault.THROTTLED] * 4
+    world.sagemaker.faults = [CallFault.THROTTLED] * 4
     world.until("02:45:00")
     assert (len(world.reboots), world.incident(node).state) == (1, State.REBOOTED)
     world.until("03:01:00")
@@ -406,7 +406,7 @@ def test_second_reboot_that_was_not_called_is_tried_again() -> None:
 
 
 def repairing() -> World:
-    return World(None, Cluster(A, automatic=True))
+    return World(None, FakeCluster(A, automatic=True))
 
 
 def test_repair_of_hyperpods_own_is_left_alone_and_ends_with_its_healthy_event() -> None:
@@ -475,7 +475,7 @@ def test_repairing_is_judged_once_recovery_is_no_longer_automatic() -> None:
 @pytest.mark.parametrize("before", ["open", "retrying", "rebooted"])
 def test_repair_report_moves_any_state_to_repairing(before: str) -> None:
     """HyperPod takes over: nothing more is called for the node."""
-    world = World(RETRYING, Cluster(A, automatic=True))
+    world = World(RETRYING, FakeCluster(A, automatic=True))
     node = world.node()
     if before == "open":
         world.sagemaker.down["describe_cluster"] = throttled()
@@ -507,7 +507,7 @@ def test_repair_that_was_announced_before_recovery_became_automatic_binds_the_se
 
 def test_repair_report_while_a_node_is_claimed_counts_after_the_answer() -> None:
     """The call is under way; its answer is recorded, and then the node is HyperPod's."""
-    world = World(None, Cluster(A, automatic=True))
+    world = World(None, FakeCluster(A, automatic=True))
     node = world.node()
     world.unhealthy(node)
 

@@ -26,8 +26,8 @@ from tests.loop.outside import (
     ACCOUNT,
     REGION,
     CloudWatch,
-    Cluster,
     FakeAlarm,
+    FakeCluster,
     FakeMode,
     Kept,
     Notice,
@@ -143,7 +143,7 @@ class World:
     def __init__(
         self,
         settings: Settings | None = None,
-        *clusters: Cluster,
+        *clusters: FakeCluster,
         at: datetime = START,
         nodes: int = 6,
         healthy_for: timedelta = timedelta(0),
@@ -160,7 +160,7 @@ class World:
             before_save=self._before_save,
             after_save=self._after_save,
         )
-        for cluster in clusters or (Cluster(A),):
+        for cluster in clusters or (FakeCluster(A),):
             self.sagemaker.clusters[cluster.name] = cluster
         for number in range(1, nodes + 1):
             for place, name in enumerate(self.sagemaker.clusters):

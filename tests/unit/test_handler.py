@@ -48,7 +48,7 @@ class FakeRemediator:
         self.seconds = seconds_left()
 
 
-class Context:
+class FakeContext:
     """The parts of Lambda's context that the function uses."""
 
     aws_request_id = "request-1"
@@ -68,7 +68,7 @@ def remediator(handler: ModuleType, monkeypatch: pytest.MonkeyPatch) -> FakeReme
 def test_batch_answers_with_what_comes_again(handler: ModuleType, remediator: FakeRemediator) -> None:
     """Only the messages that are handed back fail, so only these stay in the queue."""
     remediator.handed_back = {"b": "ThrottlingException: Rate exceeded"}
-    answer = handler.lambda_handler({"Records": [record(messageId=each) for each in "abc"]}, Context())
+    answer = handler.lambda_handler({"Records": [record(messageId=each) for each in "abc"]}, FakeContext())
     assert answer == {"batchItemFailures": [{"itemIdentifier": "b"}]}
     assert ([each.id for each in remediator.messages], remediator.seconds) == (["a", "b", "c"], 59.5)
 
@@ -76,13 +76,13 @@ def test_batch_answers_with_what_comes_again(handler: ModuleType, remediator: Fa
 def test_batch_that_is_done_with_answers_no_failures(handler: ModuleType, remediator: FakeRemediator) -> None:
     """An empty list tells Lambda to delete all of it."""
     remediator.results = (REBOOTED,)
-    assert handler.lambda_handler({"Records": [record()]}, Context()) == {"batchItemFailures": []}
+    assert handler.lambda_handler({"Records": [record()]}, FakeContext()) == {"batchItemFailures": []}
 
 
 def test_direct_event_answers_with_the_outcomes(handler: ModuleType, remediator: FakeRemediator) -> None:
     """One entry per report, which JSON can carry."""
     remediator.results = (REBOOTED, UNREADABLE)
-    answer = handler.lambda_handler(health_event(), Context())
+    answer = handler.lambda_handler(health_event(), FakeContext())
     rebooted = {"incident": "in-1", "cluster": "ml-a", "node": NODE, "outcome": "rebooted", "code": None}
     unreadable = {"incident": None, "cluster": None, "node": None, "outcome": "unreadable", "code": "Unreadable"}
     assert json.loads(json.dumps(answer)) == {
@@ -99,13 +99,13 @@ def test_direct_event_that_must_come_again_raises(handler: ModuleType, remediato
     """Lambda's own retries and dead-letter queue take it from there."""
     remediator.handed_back = {"request-1": "ThrottlingException: Rate exceeded"}
     with pytest.raises(handler.HandBackError, match=r"^ThrottlingException: Rate exceeded$"):
-        handler.lambda_handler(health_event(), Context())
+        handler.lambda_handler(health_event(), FakeContext())
 
 
 def test_sweep_is_neither_a_batch_nor_an_event(handler: ModuleType, remediator: FakeRemediator) -> None:
     """It has the time at which its rule sent it, and answers nothing."""
     event: dict[str, Any] = {"source": SWEEP_SOURCE, "detail-type": SWEEP_DETAIL_TYPE, "time": "2025-12-01T13:42:00Z"}
-    assert handler.lambda_handler(event, Context()) == {}
+    assert handler.lambda_handler(event, FakeContext()) == {}
     assert remediator.sweeps == [datetime(2025, 12, 1, 13, 42, tzinfo=UTC)]
     assert (remediator.messages, remediator.seconds) == ([], 59.5)
 
