@@ -55,6 +55,7 @@ def read_cluster_event(envelope: Envelope) -> list[Report | NoReport]:
     description = whole_text(event, "Description") or ""
     unhealthy = _UNHEALTHY_INSTANCE.search(description) is not None
     progress = next((progress for words, progress in _REBOOTS if words.match(description)), None)
+    failed = unhealthy or progress is Progress.FAILED
     instance = mapping(mapping(mapping(event, "EventDetails"), "EventMetadata"), "Instance")
     failure = text(instance, "FailureMessage")
     trigger = envelope.trigger(f"{description} ({failure})" if failure else description, event.get("EventTime"))
@@ -66,7 +67,7 @@ def read_cluster_event(envelope: Envelope) -> list[Report | NoReport]:
     said = {
         "repair_action": bounded(action[1]) if action and unhealthy else None,
         "progress": None if unhealthy else progress,
-        "cluster_event": None if failure else text(event, "EventId"),
+        "cluster_event": text(event, "EventId") if failed and not failure else None,
     }
     return [_report(envelope, trigger, event, node, **said)]
 

@@ -124,6 +124,19 @@ def test_words_about_a_reboot_are_its_progress(description: str, progress: Progr
 
 
 @pytest.mark.parametrize(
+    ("description", "event_id"),
+    [
+        (IN_PROGRESS, None),
+        (f"Instance reboot {WHERE} completed successfully", None),
+        (f"Instance Reboot {WHERE} failed", "e"),
+    ],
+)
+def test_only_a_failure_is_looked_up_for_its_message(description: str, event_id: str | None) -> None:
+    """Each reboot makes two events of which DescribeClusterEvent has nothing to add."""
+    assert report(cluster_event(description)).cluster_event == event_id
+
+
+@pytest.mark.parametrize(
     "description",
     [
         f"Instance creation {NODE} in Cluster ml-reboot and IG p5 failed",
