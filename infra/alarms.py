@@ -1,6 +1,6 @@
 """Defines the alarms on this system itself: they tell when nobody else would."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -18,7 +18,11 @@ _FIVE_MINUTES = Duration.minutes(5)
 
 
 def own_alarm_names(stack: Stack) -> list[str]:
-    return [f"{stack.stack_name}-{name}" for name in NAMES]
+    return [_own_alarm_name(stack, name) for name in NAMES]
+
+
+def _own_alarm_name(stack: Stack, name: str) -> str:
+    return f"{stack.stack_name}-{name}"
 
 
 def own_alarm_arns(stack: Stack) -> list[str]:
@@ -136,7 +140,7 @@ class SelfAlarms(Construct):
         alarm = cloudwatch.Alarm(
             self,
             name,
-            alarm_name=f"{Stack.of(self).stack_name}-{name}",
+            alarm_name=_own_alarm_name(Stack.of(self), name),
             alarm_description=what_to_do.strip(),
             metric=metric,
             threshold=threshold,
@@ -167,5 +171,5 @@ def _of_rule(name: str, rule: str) -> cloudwatch.IMetric:
 
 def _sum(metrics: Mapping[str, cloudwatch.IMetric]) -> cloudwatch.IMetric:
     """Return the sum of metrics of which each is sent only when it is not zero."""
-    terms: Iterator[str] = (f"FILL({name}, 0)" for name in metrics)
-    return cloudwatch.MathExpression(expression=" + ".join(terms), using_metrics=dict(metrics), period=_FIVE_MINUTES)
+    expression = " + ".join(f"FILL({name}, 0)" for name in metrics)
+    return cloudwatch.MathExpression(expression=expression, using_metrics=dict(metrics), period=_FIVE_MINUTES)

@@ -104,6 +104,11 @@ class Alarm:
         name = f"alert:{self.name}" if self.alertmanager else f"alarm:{self.name}"
         return f"{name}#{self.series}" if self.series else name
 
+    @property
+    def can_be_asked(self) -> bool:
+        """Tell whether CloudWatch knows its state; an alert's is known only from what Alertmanager sends."""
+        return not self.alertmanager
+
 
 @dataclass(frozen=True, slots=True)
 class Trigger:

@@ -24,7 +24,7 @@ from node_remediation.outbox.mail import Frame, Places
 from node_remediation.outbox.notifications import notify
 from node_remediation.policy.answers import put_off, record_answers, record_sent
 from node_remediation.policy.draft import REDRIVEN_DELAY, Claim, Plan, Scene, entry_of, result_of
-from node_remediation.policy.incidents import Group, decide, needs_of
+from node_remediation.policy.incidents import Group, decide, needs_of, oldest_complaint
 from node_remediation.policy.record import Book, Entry, Facts, Missing, NodeRecord, State, derived_id
 from node_remediation.settings import MAX_RECEIVES, SHARDS, Settings
 
@@ -346,7 +346,7 @@ class Remediator:
         except Exception as fault:  # noqa: BLE001  a fault of ours about one cluster must not become another's
             self._to.telemetry.error(f"a look-up raised {type(fault).__name__}: {fault}", cluster=cluster)
             facts = Facts(mode=Missing(type(fault).__name__, str(fault)))
-        oldest_first = sorted(groups, key=lambda group: _oldest(run.book, group, cases))
+        oldest_first = sorted(groups, key=lambda group: oldest_complaint(run.book, group, cases))
         judged = [group for group in oldest_first if needs[group[0]][1].judged]
         others = [group for group in oldest_first if not needs[group[0]][1].judged]
         *parts, last = [*_parts(judged, NODES_PER_WRITE)] or [[]]
@@ -665,12 +665,6 @@ def _shuffled(items: Iterable[Item]) -> list[Item]:
 
 def _parts(items: Sequence[Item], most: int) -> Iterator[Sequence[Item]]:
     return (items[start : start + most] for start in range(0, len(items), most))
-
-
-def _oldest(book: Book, group: Group, cases: Mapping[NodeKey, Sequence[Case]]) -> float:
-    times = [case.report.trigger.time for case in cases.get(group[0], ()) if case.report.complains]
-    times += [record.incident.opened_at for key in group if (record := book.node(key)).incident]
-    return min(times).timestamp() if times else float("inf")
 
 
 def _by_kind(records: Sequence[NodeRecord], now: datetime) -> list[list[NodeRecord]]:

@@ -26,7 +26,7 @@ def decide(book: Book, groups: Sequence[Group], cases: Mapping[NodeKey, Sequence
     """Decide about nodes of one cluster, the node with the oldest complaint first, as they share one budget."""
     cluster = groups[0][0].cluster
     budget, drafts, emptied = book.budget(cluster), [], []
-    for group in sorted(groups, key=lambda group: _age(book, group, cases)):
+    for group in sorted(groups, key=lambda group: oldest_complaint(book, group, cases)):
         record, others = united(book, group, scene.now)
         draft = Draft(scene, record, budget)
         _end_joined(draft, [book.node(key).incident for key in (group[0], *(other.key for other in others))])
@@ -47,7 +47,8 @@ def _end_joined(draft: Draft, incidents: Iterable[Incident | None]) -> None:
             draft.changes.append(change)
 
 
-def _age(book: Book, group: Group, cases: Mapping[NodeKey, Sequence[Case]]) -> datetime:
+def oldest_complaint(book: Book, group: Group, cases: Mapping[NodeKey, Sequence[Case]]) -> datetime:
+    """Return when a node was first complained of, in its incident or in new reports; the last of times if never."""
     times = [case.report.trigger.time for case in cases.get(group[0], ()) if case.report.complains]
     times += [record.incident.opened_at for key in group if (record := book.node(key)).incident]
     return min(times, default=datetime.max.replace(tzinfo=UTC))
@@ -243,4 +244,4 @@ def needs_of(record: NodeRecord, cases: Sequence[Case], settings: Settings, now:
 
 
 def _alarms_of(complaints: Sequence[Complaint]) -> dict[str, Alarm]:
-    return {each.source: each.alarm for each in complaints if each.alarm and not each.alarm.alertmanager}
+    return {each.source: each.alarm for each in complaints if each.alarm and each.alarm.can_be_asked}

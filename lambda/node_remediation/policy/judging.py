@@ -289,8 +289,7 @@ def missing_alarm(complaints: Iterable[Complaint], alarms: Mapping[str, AlarmSta
     """Return why the state of a complaint's alarm is not known; None where every alarm was asked."""
     for complaint in complaints:
         state = alarms.get(complaint.source)
-        asked = complaint.alarm and not complaint.alarm.alertmanager
-        if complaint.alarm and asked and isinstance(state, Missing | None):
+        if complaint.alarm and complaint.alarm.can_be_asked and isinstance(state, Missing | None):
             unasked = f"there was no time left to ask alarm {complaint.alarm.name}"
             return state or Missing(codes.DEADLINE_EXCEEDED, unasked)
     return None
