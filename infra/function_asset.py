@@ -74,7 +74,7 @@ def function_asset(builds: Path = BUILDS, *, full_sdk: bool = False, wheels: Pat
         raise PackagingError("function asset: no lambda/ beside infra/: pip install -e CHECKOUT, editable")
     interpreter = find_interpreter(os.environ)
     if interpreter is None:
-        print(NO_INTERPRETER, file=sys.stderr)  # noqa: T201
+        print(NO_INTERPRETER, file=sys.stderr)  # noqa: T201  a builder reads it beside the CDK's own words
     compiler = interpreter.version if interpreter else "none"
     wheels = wheels or downloaded_wheels(builds)
     words = f"{compiler}, {'full' if full_sdk else 'trimmed'}"

@@ -305,8 +305,6 @@ def _setting(default: object, kind: Kind[T], purpose: str, *, of_stack: bool = F
 class Settings:
     """Holds all settings. Raises SettingsError if two of them contradict each other."""
 
-    # RUF009 warns of defaults shared between instances; all of these are immutable.
-
     clusters: tuple[str, ...] = _setting(["*"], _PATTERNS, "HyperPod clusters whose nodes may be rebooted")
     default_cluster: str | None = _setting(None, _CLUSTER, "the cluster of reports that name no cluster")
     alarm_name_prefixes: tuple[str, ...] = _setting(
@@ -316,7 +314,7 @@ class Settings:
         [], _TOPICS, "topics that alarms publish to, which feed the intake queue", of_stack=True
     )
     batch_size: int = _setting(100, _whole(1, 10_000), "most messages in one invocation", of_stack=True)
-    batch_window: timedelta = _setting("5s", _duration("0s", "300s"), "longest wait for a batch to fill", of_stack=True)  # noqa: RUF009
+    batch_window: timedelta = _setting("5s", _duration("0s", "300s"), "longest wait for a batch to fill", of_stack=True)
     max_concurrency: int = _setting(
         5, _whole(2, 1_000), "most invocations that read the queue at the same time", of_stack=True
     )
@@ -327,42 +325,42 @@ class Settings:
         None, _TOPIC, "topic for alarms on this system itself, in place of the failure topic", of_stack=True
     )
     notify_rebooted: bool = _setting(False, _FLAG, "whether successful reboots are notified too")
-    cluster_tag: ClusterTag | None = _setting(None, _TAG, "a tag that IAM requires of each cluster", of_stack=True)  # noqa: RUF009
+    cluster_tag: ClusterTag | None = _setting(None, _TAG, "a tag that IAM requires of each cluster", of_stack=True)
     log_retention_days: int = _setting(
         90, _one_of(LOG_RETENTION_DAYS), "how long the function's logs are kept", of_stack=True
     )
     mode: str = _setting("active", _word(*MODES), "the mode if the mode parameter does not exist")
-    cooldown: timedelta = _setting("30m", _UP_TO_A_DAY, "the least time between two reboots of a node")  # noqa: RUF009
+    cooldown: timedelta = _setting("30m", _UP_TO_A_DAY, "the least time between two reboots of a node")
     max_reboots_per_node: int = _setting(2, _whole(1, 100), "most reboots of a node in max_reboots_window")
-    max_reboots_window: timedelta = _setting("24h", _WINDOW, "the window of max_reboots_per_node")  # noqa: RUF009
+    max_reboots_window: timedelta = _setting("24h", _WINDOW, "the window of max_reboots_per_node")
     budget_percent: int = _setting(
         20, _whole(1, 100), "most reboots in budget_window, in percent of the cluster's nodes"
     )
     budget_min_nodes: int = _setting(2, _whole(1, 1_000), "reboots in budget_window that even a small cluster gets")
-    budget_window: timedelta = _setting("60m", _WINDOW, "the window of budget_percent")  # noqa: RUF009
-    max_report_age: timedelta = _setting("60m", _duration("1m", "24h"), "longest wait in the intake queue")  # noqa: RUF009
+    budget_window: timedelta = _setting("60m", _WINDOW, "the window of budget_percent")
+    max_report_age: timedelta = _setting("60m", _duration("1m", "24h"), "longest wait in the intake queue")
     on_replacement_advised: str = _setting(
         "refuse", _word("refuse", "reboot"), "if HyperPod advises a replacement but does not do it"
     )
     protected_instance_groups: tuple[str, ...] = _setting(
         ["*controller*", "*head*", "*login*"], _GROUPS, "instance groups whose nodes are never rebooted"
     )
-    verify_after: timedelta = _setting("15m", _UP_TO_A_DAY, "how often a rebooted node is looked at")  # noqa: RUF009
-    verify_timeout: timedelta = _setting("45m", _UP_TO_A_DAY, "how long a rebooted node has to recover")  # noqa: RUF009
-    healthy_for: timedelta = _setting(  # noqa: RUF009
+    verify_after: timedelta = _setting("15m", _UP_TO_A_DAY, "how often a rebooted node is looked at")
+    verify_timeout: timedelta = _setting("45m", _UP_TO_A_DAY, "how long a rebooted node has to recover")
+    healthy_for: timedelta = _setting(
         "2m", _duration("0s", "24h"), "how long a rebooted node must stay healthy before it has recovered"
     )
-    automatic_grace: timedelta = _setting(  # noqa: RUF009
+    automatic_grace: timedelta = _setting(
         "5m", _duration("0s", "24h"), "how long an alarm alone waits for HyperPod's own repair, if Automatic"
     )
     overrides: tuple[Override, ...] = _setting(
         [], _OVERRIDES, "other actions for some complaints; the first match wins"
     )
-    ask_timeout: timedelta = _setting("15m", _UP_TO_A_DAY, "how long an answer to a proposed reboot is waited for")  # noqa: RUF009
+    ask_timeout: timedelta = _setting("15m", _UP_TO_A_DAY, "how long an answer to a proposed reboot is waited for")
     on_no_answer: str = _setting("refuse", _word("refuse", "reboot"), "what an unanswered proposal comes to")
-    repair_timeout: timedelta = _setting("90m", _UP_TO_A_DAY, "how long HyperPod's own repair has to succeed")  # noqa: RUF009
+    repair_timeout: timedelta = _setting("90m", _UP_TO_A_DAY, "how long HyperPod's own repair has to succeed")
     retry_attempts: int = _setting(0, _whole(0, 9), "automatic retries of a node that was busy")
-    retry_delay: timedelta = _setting("2m", _duration("1s", "15m"), "wait before the first retry; it doubles each time")  # noqa: RUF009
+    retry_delay: timedelta = _setting("2m", _duration("1s", "15m"), "wait before the first retry; it doubles each time")
     full_sdk: bool = _setting(False, _FLAG, "whether the asset ships the whole SDK, as pip installs it", of_stack=True)
     vpc_subnet_ids: tuple[str, ...] = _setting([], _SUBNETS, "subnets of the function; []: in no VPC", of_stack=True)
     security_group_ids: tuple[str, ...] = _setting(

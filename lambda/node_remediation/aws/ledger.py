@@ -329,7 +329,9 @@ def _write(
             return plan, book
         tried[token] = plan
         try:
-            return plan, book.updated(*_save(ledger, plan.records, clock(), token, may_start, back_off))
+            return plan, book.updated(
+                *_save(plan.records, now=clock(), token=token, ledger=ledger, may_start=may_start, back_off=back_off)
+            )
         except ConflictError:
             pass
         back_off(count)
@@ -343,11 +345,12 @@ def _write(
     raise LookupFailedError(busy if tried else errors.OUT_OF_TIME)
 
 
-def _save(  # noqa: PLR0917  # as _write has them
-    ledger: Ledger,
+def _save(
     records: Sequence[Record],
+    *,
     now: datetime,
     token: str,
+    ledger: Ledger,
     may_start: Callable[[], bool],
     back_off: Callable[[int], None],
 ) -> Sequence[Record]:
@@ -369,7 +372,7 @@ def _save(  # noqa: PLR0917  # as _write has them
         back_off(count)
         if not may_start():
             break
-    assert lost  # noqa: S101
+    assert lost  # noqa: S101  the loop runs at least once
     raise lost
 
 
