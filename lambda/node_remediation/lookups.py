@@ -59,7 +59,7 @@ class Late(NamedTuple):
 
 @dataclass(slots=True)
 class Resolved:
-    """What the messages of a batch report."""
+    """Holds what the messages of a batch report."""
 
     cases: list[Case] = field(default_factory=list)
     strays: list[Stray] = field(default_factory=list)

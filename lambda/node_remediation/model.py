@@ -339,7 +339,7 @@ class Answer:
 
 
 class NodeFacts(NamedTuple):
-    """What SageMaker says of a node (DescribeClusterNode, ListClusterNodes)."""
+    """Holds what SageMaker says of a node (DescribeClusterNode, ListClusterNodes)."""
 
     instance_id: str | None
     logical_id: str | None
@@ -350,9 +350,10 @@ class NodeFacts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ClusterFacts:
-    """What SageMaker says of a cluster (DescribeCluster): its nodes in all, who repairs them, its protected groups.
+    """Holds what SageMaker says of a cluster (DescribeCluster).
 
-    `continuous` marks a cluster whose nodes have logical IDs, too (NodeProvisioningMode), `eks` one that EKS
+    `nodes` counts all its nodes. With `automatic` HyperPod repairs them itself. Nodes of `protected_groups` are never
+    rebooted. `continuous` marks a cluster whose nodes have logical IDs, too (NodeProvisioningMode), `eks` one that EKS
     orchestrates; the others run Slurm.
     """
 

@@ -61,7 +61,7 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Handling:
-    """What a batch came to: the outcome of each report, and the messages that come again, with why."""
+    """Says how a batch ended: the outcome of each report, and the messages that come again, with why."""
 
     results: tuple[Result, ...]
     handed_back: Mapping[str, str]

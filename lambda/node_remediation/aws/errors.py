@@ -32,7 +32,7 @@ _TOO_MANY_REQUESTS = 429
 
 
 class Meaning(Enum):
-    """What is known about a call that raised."""
+    """Tells what is known about a call that raised."""
 
     THROTTLED = "AWS turned it away before it was carried out"
     NOT_SENT = "it never reached AWS"

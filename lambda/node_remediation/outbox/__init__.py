@@ -1,1 +1,1 @@
-"""What goes out, pure: letters for machines, notifications and mail for people, advice by code."""
+"""Makes what goes out, pure: letters for machines, notifications and mail for people, advice by code."""

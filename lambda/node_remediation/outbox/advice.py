@@ -18,7 +18,7 @@ class Command(StrEnum):
 
 
 class Advice(NamedTuple):
-    """What to say of a code or an outcome.
+    """Holds what to say of a code or an outcome.
 
     `words` is what happened and `do` what to do, both short enough for a subject; `{it}` stands for one node or for
     several. `text` is the whole advice, `command` the command below it. `again` leads to the command that requests the

@@ -71,7 +71,7 @@ class Section:
 
     @property
     def headline(self) -> str:
-        """What happened and what to do, in a few words."""
+        """Tell what happened and what to do, in a few words."""
         return self.advice.line(self.count)
 
 

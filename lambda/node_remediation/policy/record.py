@@ -1,4 +1,4 @@
-"""What the ledger keeps: one record per node with its incident and its outbox, one budget per cluster. Pure.
+"""Defines what the ledger keeps: one record per node with its incident and its outbox, one budget per cluster. Pure.
 
 Every part is bounded, so that an item stays under DynamoDB's 400 KB: see the constants below.
 """
