@@ -13,7 +13,7 @@ from node_remediation.lookups import Edges
 from node_remediation.model import Change, ClusterFacts, Composite, Message, Outcome, Reading, Report, Result
 from node_remediation.outbox.mail import Places
 from node_remediation.remediate import Remediator, Services
-from node_remediation.settings import FUNCTION_TIMEOUT, Settings, matches
+from node_remediation.settings import FUNCTION_TIMEOUT, Settings
 from simulate.captured import Captured
 from simulate.services import MemoryAlarms, MemoryHyperPod, MemoryLedger, Outside, nodes_of
 
@@ -79,10 +79,8 @@ class _Stage:
         reports = (each for found in self._readings.values() for each in found if isinstance(each, Report))
         by_id = nodes_of([each.node.id for each in reports], [each.event for each in captured])
         groups = {facts.group for facts in by_id.values() if facts.group}
-        protected = {
-            group for group in groups if any(matches(each, group) for each in settings.protected_instance_groups)
-        }
-        hyperpod = MemoryHyperPod(ClusterFacts(nodes, automatic, frozenset(protected)), by_id)
+        protected = frozenset(filter(settings.protects, groups))
+        hyperpod = MemoryHyperPod(ClusterFacts(nodes, automatic, protected), by_id)
         self._alarms = MemoryAlarms()
         self._ledger = MemoryLedger(settings)
         outside = Outside(settings.mode, self._record, self._fail)

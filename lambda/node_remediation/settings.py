@@ -451,6 +451,10 @@ class Settings:
     def allows(self, cluster: str) -> bool:
         return any(matches(pattern, cluster) for pattern in self.clusters)
 
+    def protects(self, group: str) -> bool:
+        """Tell whether nodes of an instance group are never rebooted; in any case, as people write Login or login."""
+        return any(matches(pattern.lower(), group.lower()) for pattern in self.protected_instance_groups)
+
     @property
     def by_group(self) -> bool:
         """Tell whether what is done about a node depends on its instance group."""

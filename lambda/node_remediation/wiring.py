@@ -68,9 +68,7 @@ def build(
     topic_arn = environment["FAILURE_TOPIC_ARN"]
     _, partition, _, region, account, _ = topic_arn.split(":", 5)
     edges = Edges(
-        hyperpod=SageMakerHyperPod(
-            sagemaker, protected_groups=settings.protected_instance_groups, clock=clock, sleep=sleep
-        ),
+        hyperpod=SageMakerHyperPod(sagemaker, protects=settings.protects, clock=clock, sleep=sleep),
         alarms=CloudWatchAlarms(cloudwatch, clock=clock),
         mode=ParameterMode(ssm, name=environment["MODE_PARAMETER"], default=settings.mode),
     )

@@ -199,7 +199,7 @@ class World:
         edges = Edges(
             hyperpod=SageMakerHyperPod(
                 cast("Any", self.sagemaker),
-                protected_groups=self.settings.protected_instance_groups,
+                protects=self.settings.protects,
                 clock=lambda: self.now,
                 sleep=lambda _: None,
             ),

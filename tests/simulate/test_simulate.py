@@ -170,12 +170,15 @@ def test_clusters_of_other_sizes_and_recovery_are_assumed_by_options(simulate: S
     assert story(simulate(file, "--recovery", "Automatic"))[0][2] == "deferred"
 
 
-def test_protected_group_is_named_by_another_event_its_node_is_refused(simulate: Simulate, tmp_path: Path) -> None:
+@pytest.mark.parametrize("group", ["login", "Login-1"])
+def test_protected_group_is_named_by_another_event_its_node_is_refused(
+    simulate: Simulate, tmp_path: Path, group: str
+) -> None:
     """A health event has no instance group; a cluster event of the same node tells it."""
     details = {
         "ClusterName": "ml-a",
         "InstanceId": instance(1),
-        "InstanceGroupName": "login",
+        "InstanceGroupName": group,
         "ResourceType": "Instance",
     }
     started = envelope("aws.sagemaker", "SageMaker HyperPod Cluster Event", 9)

@@ -11,7 +11,6 @@ from node_remediation.aws import errors
 from node_remediation.aws.errors import Cache, CallError, LookupFailedError, MayCall, Meaning
 from node_remediation.model import LONGEST_API_TEXT, Answer, CallResult, ClusterFacts, IdKind, Node, NodeFacts, bounded
 from node_remediation.policy.record import GONE
-from node_remediation.settings import matches
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker import SageMakerClient
@@ -82,13 +81,13 @@ class SageMakerHyperPod:
         self,
         client: "SageMakerClient",
         *,
-        protected_groups: Sequence[str],
+        protects: Callable[[str], bool],
         clock: Callable[[], datetime],
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._client = client
-        self._protected_groups = protected_groups
+        self._protects = protects
         self._sleep = sleep
         self._jitter = jitter
         self._described: Cache[Mapping[str, Any] | CallError] = Cache(clock)
@@ -149,10 +148,8 @@ class SageMakerHyperPod:
         )
 
     def _is_protected(self, group: Mapping[str, Any]) -> bool:
-        if (group.get("SlurmConfig") or {}).get("NodeType") in _PROTECTED_TYPES:
-            return True
-        name = _group_name(group).lower()
-        return any(matches(pattern.lower(), name) for pattern in self._protected_groups)
+        of_slurm = (group.get("SlurmConfig") or {}).get("NodeType") in _PROTECTED_TYPES
+        return of_slurm or self._protects(_group_name(group))
 
     def node(self, cluster: str, node: Node, *, may_call: MayCall = lambda: True) -> NodeFacts:
         id_: Any = {node.kind.value: node.id}

@@ -12,6 +12,7 @@ from node_remediation.aws.errors import CallError, LookupFailedError, Meaning
 from node_remediation.aws.hyperpod import SageMakerHyperPod
 from node_remediation.model import ClusterFacts, IdKind, Node, NodeFacts
 from node_remediation.policy.record import GONE
+from node_remediation.settings import Settings
 from tests.unit.wire import Body, Reply, error, wired
 
 NOW = datetime(2026, 11, 23, 2, 14, 7, tzinfo=UTC)
@@ -61,7 +62,10 @@ class Account:
 
     def __post_init__(self) -> None:
         self.hyperpod = SageMakerHyperPod(
-            self.client, protected_groups=self.protected_groups, clock=lambda: self.now, sleep=lambda _: None
+            self.client,
+            protects=Settings(protected_instance_groups=self.protected_groups).protects,
+            clock=lambda: self.now,
+            sleep=lambda _: None,
         )
 
     def reply(self, body: Body) -> Reply:

@@ -63,7 +63,7 @@ class Api:
         jitter: float = 1.0,
     ) -> Answers:
         hyperpod = SageMakerHyperPod(
-            self.client, protected_groups=(), clock=lambda: NOW, sleep=self.slept.append, jitter=lambda: jitter
+            self.client, protects=lambda _: False, clock=lambda: NOW, sleep=self.slept.append, jitter=lambda: jitter
         )
         with wired(self.client, reply) as sent:
             answers = hyperpod.reboot("ml-a", asked, may_call=may_call)
