@@ -28,6 +28,7 @@ REASON = "smoke test of HyperPod Node Remediation: nothing is wrong, and nothing
 _EXPECTED = ("ClusterNotAllowed", "Paused", "ResourceNotFound")
 # The two answers that the function takes for an instance that is gone, if ListClusterNodes agrees.
 _GONE = ("ResourceNotFound", "ValidationException")
+_REDRIVEN = 2  # the Attempt of a letter that was put back once
 _POLL_SECONDS = 1.0
 
 
@@ -157,8 +158,7 @@ def check_contributors(run: Run) -> str:
     prefixes = run.stack.settings.alarm_name_prefixes
     if not prefixes:
         raise Skipped("alarm_name_prefixes is empty: no alarm is asked for its series")
-    _, partition, _, region, account, _ = run.stack.outputs["FailureTopicArn"].split(":")
-    alarms = [f"arn:{partition}:cloudwatch:{region}:{account}:alarm:{prefix}smoke-{run.token}" for prefix in prefixes]
+    alarms = [run.stack.arn("cloudwatch", f"alarm:{prefix}smoke-{run.token}") for prefix in prefixes]
     action, iam = "cloudwatch:DescribeAlarmContributors", run.stack.client("iam")
     for alarm in alarms:
         answer = iam.simulate_principal_policy(
@@ -226,7 +226,7 @@ def check_return(run: Run) -> str:
         raise Skipped("no letter was put back")
     seconds = (run.returns_at - datetime.now(UTC)).total_seconds()
     time.sleep(max(seconds, 0))
-    letter = run.letters.await_letter(lambda detail: detail.get("Attempt") == 2, seconds=run.patience)  # noqa: PLR2004
+    letter = run.letters.await_letter(lambda detail: detail.get("Attempt") == _REDRIVEN, seconds=run.patience)
     if letter is None:
         raise SmokeError("the letter of the redrive did not become visible with Attempt 2")
     return "the letter of the redrive is in the dead-letter queue with Attempt 2"
@@ -266,8 +266,7 @@ def _first_cluster(run: Run) -> str:
 def _subscribe(run: Run) -> str:
     """Make a queue that hears what the topic says of this run's cluster, and return its URL."""
     sqs, sns, topic = run.stack.client("sqs"), run.stack.client("sns"), run.stack.outputs["FailureTopicArn"]
-    _, partition, _, region, account, _ = topic.split(":")
-    arn = f"arn:{partition}:sqs:{region}:{account}:{run.cluster}"
+    arn = run.stack.arn("sqs", run.cluster)
     statement = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage"}
     limits = {"Resource": arn, "Condition": {"ArnEquals": {"aws:SourceArn": topic}}}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement | limits]})

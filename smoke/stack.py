@@ -68,6 +68,11 @@ class Stack:
         value: str = answer["Parameter"]["Value"]
         return value
 
+    def arn(self, service: str, resource: str) -> str:
+        """Return the ARN of a resource in the stack's account and region."""
+        _, partition, _, region, account, _ = self.outputs["FailureTopicArn"].split(":")
+        return f"arn:{partition}:{service}:{region}:{account}:{resource}"
+
 
 def find(name: str, region: str, client: MakeClient) -> Stack:
     """Find a stack by its name. Raises SmokeError, SettingsError and what a client raises."""
