@@ -178,12 +178,20 @@ def _indent(line: str) -> str:
 
 
 def _reflowed(lines: Sequence[str]) -> list[str]:
-    """Join the lines that were folded at the width of the text, so that they can be folded at another."""
-    width = max((len(line) for line in lines if not _LONG.search(line)), default=0)
+    """Join the lines that were folded at the width of the text, so that they can be folded at another.
+
+    Paragraphs are indented: headings, as long as they are, are at the margin. A command's line that ends in a
+    backslash is no folded one.
+    """
+    widths: Counter[str] = Counter()
+    for line in lines:
+        if not _LONG.search(line):
+            widths[_indent(line)] = max(widths[_indent(line)], len(line))
     joined: list[str] = []
     for before, line in pairwise(["", *lines]):
-        word = next(iter(line.split()), "")
-        if before and _indent(before) == _indent(line) and len(f"{before} {word}") > width:
+        word, indent = next(iter(line.split()), ""), _indent(line)
+        folded = indent and _indent(before) == indent and not before.endswith("\\")
+        if folded and len(f"{before} {word}") > widths[indent]:
             joined[-1] += f" {line.strip()}"
         else:
             joined.append(line)

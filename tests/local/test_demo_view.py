@@ -85,6 +85,18 @@ def test_mail_in_full_is_folded_anew_and_its_long_words_are_shortened() -> None:
     assert "arn:aws:sqs:us-east-1:000000000000:Hyp…D5D2AD-97B5AF020263E" in shown
 
 
+def test_mail_in_full_has_whole_paragraphs_under_a_long_heading_and_commands_line_by_line() -> None:
+    """The heading says nothing of the width that the paragraphs were folded at."""
+    screen = Screen(Console(file=io.StringIO(), width=60, highlight=False, emoji=False))
+    command = f"      aws sqs \\\n        --queue-url {_ARN} \\\n        --all\n"
+    text = f"{'heading ' * 14}\n    {'word ' * 14}word\n    and more\n\n{command}"
+    screen.mail(Email("oncall@example.com", "s", text))
+    assert isinstance(screen.console.file, io.StringIO)
+    shown = screen.console.file.getvalue()
+    assert "word and more\n" in shown
+    assert "\\\n        --all\n" in shown
+
+
 def test_work_that_goes_on_shows_that_it_runs() -> None:
     """On a terminal, from its first moment."""
     file = io.StringIO()
