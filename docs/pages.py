@@ -38,6 +38,8 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "verify_after",
         "verify_timeout",
         "healthy_for",
+        "escalation",
+        "replace_budget",
         "repair_timeout",
         "retry_attempts",
         "retry_delay",
@@ -99,7 +101,8 @@ _PERMISSIONS = """# Permissions of the function
 {written}
 
 The function's role has one inline policy with these statements and nothing else: no managed policy, no wildcard action.
-They are taken from the template with default settings, but in a VPC: the last three exist only then. `REGION`,
+They are taken from the template with default settings, but in a VPC, where the last three belong, and with
+`escalation`, without which there is no `Replace`. `REGION`,
 `ACCOUNT` and `PARTITION` are those of the deployment; names in `<…>` are resources of the stack. For the policies of
 the queues, the topic and the key, see [security.md](security.md).
 
@@ -109,7 +112,11 @@ the queues, the topic and the key, see [security.md](security.md).
 """
 
 
-_IN_A_VPC = {"vpc_subnet_ids": "subnet-0123456789abcdef0", "security_group_ids": "sg-0123456789abcdef0"}
+_ALL = {
+    "escalation": "replace",
+    "vpc_subnet_ids": "subnet-0123456789abcdef0",
+    "security_group_ids": "sg-0123456789abcdef0",
+}
 
 
 def settings_page() -> str:
@@ -133,7 +140,7 @@ def _table(title: str, settings: Mapping[str, Mapping[str, Any]]) -> str:
 def permissions_page() -> str:
     """Return docs/permissions.md, from the template and the reasons in infra/role.py."""
     with tempfile.TemporaryDirectory() as scratch:
-        template = synthesize(_IN_A_VPC, Path(scratch))
+        template = synthesize(_ALL, Path(scratch))
     statements = "\n".join(_statement(each) for each in _role_statements(template))
     return _PERMISSIONS.format(written=_WRITTEN.format(source="infra/role.py"), statements=statements)
 

@@ -79,6 +79,11 @@ PERMISSIONS: Mapping[str, Permission] = {
         "clusters: the function checks the name against the setting clusters. With the setting cluster_tag, IAM also "
         "requires that tag.",
     ),
+    "Replace": Permission(
+        ("sagemaker:BatchReplaceClusterNodes",),
+        "Only where the setting escalation, or an override, says replace: the function replaces nodes, which destroys "
+        "their volumes. On the same clusters.",
+    ),
     "FindClusters": Permission(
         ("sagemaker:ListClusters",),
         "The function finds the HyperPod cluster behind an EKS cluster's name. The action has no resource level.",
@@ -156,6 +161,8 @@ class FunctionRole(Construct):
         clusters = Stack.of(self).format_arn(service="sagemaker", resource="cluster", resource_name="*")
         tagged = {"StringEquals": {f"aws:ResourceTag/{tag.key}": tag.value}} if tag else None
         yield _allow("Clusters", clusters, conditions=tagged)
+        if settings.replaces:
+            yield _allow("Replace", clusters, conditions=tagged)
         yield _allow("FindClusters", "*")
 
     def _alarms(self, settings: Settings) -> Iterator[iam.PolicyStatement]:

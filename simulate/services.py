@@ -1,4 +1,7 @@
-"""The services around the function, in memory: all of them answer, and every reboot ends with the node running."""
+"""The services around the function, in memory: all of them answer, every reboot ends with the node running.
+
+Every replacement ends with its instance gone.
+"""
 
 # ruff: noqa: ARG002  a stand-in takes what the real one takes
 
@@ -80,6 +83,7 @@ class MemoryHyperPod:
 
     facts: ClusterFacts
     by_id: Mapping[str, NodeFacts]
+    _replaced: set[str] = field(default_factory=set)
 
     def name(self, given: str, *, may_call: MayCall) -> str:
         return given.rpartition("/")[2]
@@ -88,10 +92,10 @@ class MemoryHyperPod:
         return self.facts
 
     def node(self, cluster: str, node: Node, *, may_call: MayCall = lambda: True) -> NodeFacts:
-        return self.by_id.get(node.id, GONE)
+        return GONE if node.id in self._replaced else self.by_id.get(node.id, GONE)
 
     def nodes(self, cluster: str, *, may_call: MayCall) -> list[NodeFacts]:
-        return list(self.by_id.values())
+        return [facts for id_, facts in self.by_id.items() if id_ not in self._replaced]
 
     def failure_message(self, cluster: str, event_id: str) -> str | None:
         return None
@@ -102,10 +106,14 @@ class MemoryHyperPod:
     def reboot(self, cluster: str, nodes: Sequence[Node], *, may_call: MayCall) -> Answers:
         return Answers([_answer(node) for node in nodes], [len(nodes)])
 
+    def replace(self, cluster: str, nodes: Sequence[Node], *, may_call: MayCall) -> Answers:
+        self._replaced.update(node.id for node in nodes)
+        return self.reboot(cluster, nodes, may_call=may_call)
+
 
 def _answer(node: Node) -> Answer:
     if node.well_formed:
-        return Answer(node, CallResult.REBOOTED)
+        return Answer(node, CallResult.STARTED)
     return Answer(node, CallResult.FAILED, "ValidationException", f"{node.id} does not match the API's pattern")
 
 

@@ -25,6 +25,9 @@ NOT_RECOVERED = "NotRecovered"
 EXCLUDED = "Excluded"
 VETOED = "Vetoed"
 NOT_APPROVED = "NotApproved"
+NOT_REPLACEABLE = "NotReplaceable"
+REPLACE_BUDGET_EXCEEDED = "ReplaceBudgetExceeded"
+SOFTWARE_UPDATE_REQUIRED = "SoftwareUpdateRequired"
 
 # Codes that AWS services throttle with (botocore: ThrottledRetryableChecker, and the models of SNS and SQS).
 THROTTLING = frozenset(
@@ -49,7 +52,8 @@ THROTTLING = frozenset(
     }
 )
 
-# Codes of a single node's failure (BatchRebootClusterNodes) after which the API reference says to try again.
+# Codes of a single node's failure after which the API reference says to try again (BatchRebootClusterNodes,
+# BatchReplaceClusterNodes).
 PASSING = frozenset({"InstanceIdInUse", "InvalidInstanceStatus", "InternalServerError"})
 
 _RETRYABLE = (
@@ -64,6 +68,7 @@ _RETRYABLE = (
         UNDER_REPAIR,
         STALE_REPORT,
         CLUSTER_BUDGET_EXCEEDED,
+        REPLACE_BUDGET_EXCEEDED,
     }
 )
 

@@ -320,7 +320,8 @@ class Lookups:
         judged, looked_at = any(each.judged for each in needs), any(each.looked_at for each in needs)
         mode = self._ask_mode(fresh=any(each.on_demand for each in needs)) if judged else None
         facts = self._ask_cluster(cluster) if looked_at or (judged and self._settings.allows(cluster)) else None
-        grouped = isinstance(facts, ClusterFacts) and (facts.protected_groups or self._settings.by_group)
+        settings = self._settings
+        grouped = isinstance(facts, ClusterFacts) and (facts.protected_groups or settings.by_group or settings.replaces)
         named = (isinstance(facts, ClusterFacts) and facts.continuous) or budget.logical_ids
         asked = {
             key: _asked_as(record)

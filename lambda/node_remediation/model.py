@@ -49,6 +49,9 @@ class Outcome(StrEnum):
     NOT_RECOVERED = "not_recovered"
     UNVERIFIED = "unverified"
 
+    # Only with the setting escalation, or an override, that replaces.
+    REPLACED = "replaced"
+
     # On the topic alone: a reboot that waits for an answer.
     PROPOSED = "proposed"
 
@@ -317,11 +320,11 @@ class Change:
 
 
 class CallResult(StrEnum):
-    """The outcome of a reboot call for one node."""
+    """The outcome of a call that reboots or replaces, for one node."""
 
-    REBOOTED = "rebooted"  # the API started the reboot
+    STARTED = "started"  # the API started the reboot or replacement
     FAILED = "failed"  # the API said no, for this node or for the whole call
-    UNKNOWN = "unknown"  # the answer was lost: the node may have been rebooted
+    UNKNOWN = "unknown"  # the answer was lost: it may have started
     NOT_CALLED = "not called"  # nothing was done: throttled, no connection, or no time left
 
 
@@ -329,7 +332,7 @@ class CallResult(StrEnum):
 class Answer:
     """A node's part of the answer, with the API's code and message, verbatim.
 
-    A node that the answer lists as successful and as failed is REBOOTED with the failure's code and message.
+    A node that the answer lists as successful and as failed is STARTED with the failure's code and message.
     """
 
     node: Node
@@ -339,13 +342,17 @@ class Answer:
 
 
 class NodeFacts(NamedTuple):
-    """Holds what SageMaker says of a node (DescribeClusterNode, ListClusterNodes)."""
+    """Holds what SageMaker says of a node (DescribeClusterNode, ListClusterNodes).
+
+    `updated_at` is when its software was last updated (UpdateClusterSoftware), if it was.
+    """
 
     instance_id: str | None
     logical_id: str | None
     group: str | None
     status: str
     message: str = ""
+    updated_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +369,7 @@ class ClusterFacts:
     protected_groups: frozenset[str] = frozenset()
     continuous: bool = False
     eks: bool | None = None
+    created_at: datetime | None = None
 
 
 class AlarmState(NamedTuple):

@@ -384,8 +384,9 @@ class Remediator:
             late = [Late(case, _failure(error)) for case in cases.get(key, ())]
             self._answer_late(run, late, final=not error.passing)
         claims = [claim for each in done.plans for claim in each.claims]
-        if claims:
-            self._reboot(run, cluster, claims, facts)
+        for replacing in (False, True):
+            if of_kind := [claim for claim in claims if claim.replacing is replacing]:
+                self._call(run, cluster, of_kind, facts)
 
     def _transact(
         self, run: _Run, cluster: str, groups: Sequence[Group], plan: Callable[[Book, Sequence[Group]], Plan]
@@ -423,10 +424,12 @@ class Remediator:
 
             self._transact(run, group[0].cluster, [group], plan)
 
-    def _reboot(self, run: _Run, cluster: str, claims: Sequence[Claim], facts: Facts) -> None:
-        """Reboot claimed nodes and write the answers down."""
+    def _call(self, run: _Run, cluster: str, claims: Sequence[Claim], facts: Facts) -> None:
+        """Reboot or replace claimed nodes and write the answers down."""
         self._on_effect(Effect.CALL)
-        called = self._to.edges.hyperpod.reboot(cluster, [claim.node for claim in claims], may_call=run.may_call)
+        hyperpod = self._to.edges.hyperpod
+        call = hyperpod.replace if claims[0].replacing else hyperpod.reboot
+        called = call(cluster, [claim.node for claim in claims], may_call=run.may_call)
         run.nodes_per_call += [(cluster, nodes) for nodes in called.nodes_per_call]
         jitter = self._jitter()
         strangers = {answer.node for answer in called.answers} - {claim.node for claim in claims}

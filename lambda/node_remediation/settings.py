@@ -33,7 +33,7 @@ MOST_ENVIRONMENT = 3_000  # bytes
 # The only values that CloudWatch Logs accepts (PutRetentionPolicy).
 LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)  # fmt: skip  # noqa: E501
 
-ACTIONS = ("reboot", "ask", "none")
+ACTIONS = ("reboot", "ask", "replace", "none")
 
 T = TypeVar("T")
 Parse = Callable[[object], T]
@@ -60,7 +60,7 @@ class Override:
     """Says what is done about some complaints in place of a reboot at once; each pattern takes `*`.
 
     `source` is hyperpod, alarm:NAME, alert:NAME or request; `reason` is the complaint's. The complaint must stand for
-    `wait`; then the `action` is reboot, ask (a person or a script approves) or none.
+    `wait`; then the `action` is reboot, ask (a person or a script approves), replace or none.
     """
 
     cluster: str = "*"
@@ -358,7 +358,13 @@ class Settings:
     )
     ask_timeout: timedelta = _setting("15m", _UP_TO_A_DAY, "how long an answer to a proposed reboot is waited for")
     on_no_answer: str = _setting("refuse", _word("refuse", "reboot"), "what an unanswered proposal comes to")
-    repair_timeout: timedelta = _setting("90m", _UP_TO_A_DAY, "how long HyperPod's own repair has to succeed")
+    escalation: str = _setting(
+        "none",
+        _word("none", "replace"),
+        "whether nodes that a reboot did not help are replaced, which destroys their volumes",
+    )
+    replace_budget: int = _setting(1, _whole(1, 100), "most replacements in a cluster in 24 hours")
+    repair_timeout: timedelta = _setting("90m", _UP_TO_A_DAY, "how long a repair or replacement has to succeed")
     retry_attempts: int = _setting(0, _whole(0, 9), "automatic retries of a node that was busy")
     retry_delay: timedelta = _setting("2m", _duration("1s", "15m"), "wait before the first retry; it doubles each time")
     full_sdk: bool = _setting(False, _FLAG, "whether the asset ships the whole SDK, as pip installs it", of_stack=True)
@@ -459,6 +465,11 @@ class Settings:
     def by_group(self) -> bool:
         """Tell whether what is done about a node depends on its instance group."""
         return any(each.instance_group != "*" for each in self.overrides)
+
+    @property
+    def replaces(self) -> bool:
+        """Tell whether nodes may be replaced at all."""
+        return self.escalation == "replace" or any(each.action == "replace" for each in self.overrides)
 
     def watches(self, alarm: str) -> bool:
         return alarm.startswith(self.alarm_name_prefixes)

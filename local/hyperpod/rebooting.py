@@ -1,18 +1,20 @@
-"""Reboots nodes: which may be rebooted, and how long it takes."""
+"""Reboots and replaces nodes: which may be, and how long it takes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from local.hyperpod.contract import validation
-from local.hyperpod.plans import ScriptedFailure
+from local.hyperpod.plans import Ending, ScriptedFailure
 from local.hyperpod.repairing import REBOOTING, Mender, seconds_of
 from local.hyperpod.schedule import Schedule
 from local.hyperpod.world import SimulatedCluster, SimulatedNode, StartedReboot
 
 _MOST_NODES = 25
 _REBOOTABLE = ("Running", "Failure")
+_Start = Callable[[SimulatedCluster, SimulatedNode], None]
 
-# The meanings that the service model documents for BatchRebootClusterNodesError and its logical-ID sibling.
+# The meanings that the service model documents for BatchRebootClusterNodesError and its logical-ID sibling, and in the
+# same words for BatchReplaceClusterNodesError.
 MESSAGES = {
     "InstanceIdNotFound": "The instance does not exist in the specified cluster.",
     "InvalidInstanceStatus": "The instance is in a state that does not allow rebooting. "
@@ -24,7 +26,10 @@ MESSAGES = {
 
 
 class Rebooter:
-    """Carries out BatchRebootClusterNodes; the mender leaves each node as its ending says."""
+    """Carries out BatchRebootClusterNodes and BatchReplaceClusterNodes.
+
+    The mender leaves each rebooted node as its ending says, each replaced one gone.
+    """
 
     def __init__(self, schedule: Schedule, mender: Mender, reboots: list[StartedReboot]) -> None:
         self._schedule = schedule
@@ -36,22 +41,29 @@ class Rebooter:
 
         Raises a ValidationException for a request that no single node is to blame for.
         """
+        return self._carry_out(cluster, request, self._start)
+
+    def replace(self, cluster: SimulatedCluster, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Start the replacements that can be started; as `reboot` otherwise."""
+        return self._carry_out(cluster, request, self._start_replacement)
+
+    def _carry_out(self, cluster: SimulatedCluster, request: Mapping[str, Any], start: _Start) -> dict[str, Any]:
         node_ids, logical_ids = request.get("NodeIds") or [], request.get("NodeLogicalIds") or []
         _check_as_a_whole(cluster, node_ids, logical_ids)
-        started, failed = self._reboot_each(cluster, node_ids, "NodeId")
+        started, failed = self._start_each(cluster, node_ids, "NodeId", start)
         answer: dict[str, Any] = {"Failed": failed}
         # The model allows no empty list of successes, so the field is left out.
         if started:
             answer["Successful"] = started
         if logical_ids:
-            started, failed = self._reboot_each(cluster, logical_ids, "NodeLogicalId")
+            started, failed = self._start_each(cluster, logical_ids, "NodeLogicalId", start)
             answer["FailedNodeLogicalIds"] = failed
             if started:
                 answer["SuccessfulNodeLogicalIds"] = started
         return answer
 
-    def _reboot_each(
-        self, cluster: SimulatedCluster, ids: Iterable[str], key: str
+    def _start_each(
+        self, cluster: SimulatedCluster, ids: Iterable[str], key: str, start: _Start
     ) -> tuple[list[str], list[dict[str, str]]]:
         attribute = "instance_id" if key == "NodeId" else "logical_id"
         started, failed = [], []
@@ -64,7 +76,7 @@ class Rebooter:
                 message = message if key == "NodeId" else message.replace("instance", "node")
                 failed += [{key: id_, "ErrorCode": obstacle.code, "Message": message}] * obstacle.listed
             if node and (obstacle is None or obstacle.rebooted):
-                self._start(cluster, node)
+                start(cluster, node)
                 started.append(id_)
         return started, failed
 
@@ -85,6 +97,12 @@ class Rebooter:
         node.stand(*REBOOTING)
         self._reboots.append(node.reboot)
         self._schedule.after(seconds_of(cluster, node.ending), lambda: self._finish(cluster, node))
+
+    def _start_replacement(self, cluster: SimulatedCluster, node: SimulatedNode) -> None:
+        ending = Ending(ends="replaced", says_so=False)
+        node.in_use_until = self._schedule.now() + cluster.plan.reboot_seconds
+        node.stand("ShuttingDown", "Instance is being replaced")
+        self._schedule.after(cluster.plan.reboot_seconds, lambda: self._mender.end(cluster, node, ending))
 
     def _finish(self, cluster: SimulatedCluster, node: SimulatedNode) -> None:
         reboot, node.reboot = node.reboot, None

@@ -19,7 +19,7 @@ Reply = tuple[int, dict[str, str], bytes]
 
 DETAIL_TYPE = "SageMaker HyperPod Cluster Node Health Event"
 _UNKNOWN_CLUSTER_ID = "0" * 12
-_REBOOT = "BatchRebootClusterNodes"
+_REBOOT, _REPLACE = "BatchRebootClusterNodes", "BatchReplaceClusterNodes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,7 @@ class Simulator:
             "ListClusterNodes": describing.list_cluster_nodes,
             "ListClusters": describing.list_clusters,
             _REBOOT: lambda clusters, asked: self._rebooter.reboot(clusters.get(asked["ClusterName"]), asked),
+            _REPLACE: lambda clusters, asked: self._rebooter.replace(clusters.get(asked["ClusterName"]), asked),
         }
         if operation not in operations:
             raise ApiError("UnknownOperationException", f"The simulated HyperPod does not serve {operation!r}")

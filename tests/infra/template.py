@@ -27,6 +27,7 @@ FULL: dict[str, object] = {
     "cluster_tag": "team=ml",
     "log_retention_days": 7,
     "max_report_age": "24h",
+    "overrides": [{"reason": "*Xid 79*", "action": "replace"}],
 }
 # Every setting for a company's own rules.
 BOUNDARY = "arn:aws:iam::111122223333:policy/boundary"

@@ -29,8 +29,9 @@ def _granted(template: Template) -> list[tuple[list[str], list[str], Any]]:
 
 
 def _expected(
-    *, tag: object = None, prefixes: Sequence[str] = ("hyperpod-reboot-",)
+    *, tag: object = None, prefixes: Sequence[str] = ("hyperpod-reboot-",), replaces: bool = False
 ) -> list[tuple[list[str], list[str], Any]]:
+    clusters = f"arn:<AWS::Partition>:sagemaker:{HERE}:cluster/*"
     alarms = [(ALARM_CALLS, [f"{ALARMS}{prefix}*" for prefix in prefixes], None)]
     return [
         (["logs:CreateLogStream", "logs:PutLogEvents"], ["<LogsLogGroup.Arn>"], None),
@@ -41,7 +42,8 @@ def _expected(
         (["dynamodb:BatchGetItem", "dynamodb:PutItem"], ["<LedgerTable.Arn>"], None),
         (["dynamodb:Query"], ["<LedgerTable.Arn>/index/due"], None),
         (["ssm:GetParameter"], [MODE], None),
-        (CLUSTER_CALLS, [f"arn:<AWS::Partition>:sagemaker:{HERE}:cluster/*"], tag),
+        (CLUSTER_CALLS, [clusters], tag),
+        *([(["sagemaker:BatchReplaceClusterNodes"], [clusters], tag)] if replaces else []),
         (["sagemaker:ListClusters"], ["*"], None),
         (["cloudwatch:DescribeAlarms"], ["*"], None),
         *(alarms if prefixes else []),
@@ -57,9 +59,9 @@ def test_function_may_do_exactly_what_it_does(default: Template) -> None:
 
 
 def test_function_with_tag_and_prefixes_may_touch_only_clusters_so_tagged_and_these_alarms(full: Template) -> None:
-    """The condition holds for every call on a cluster, not only for the reboot."""
+    """The condition holds for every call on a cluster, also for a replacement, which only its settings allow."""
     tag = {"StringEquals": {"aws:ResourceTag/team": "ml"}}
-    assert _granted(full) == _expected(tag=tag, prefixes=["hyperpod-reboot-", "gpu/"])
+    assert _granted(full) == _expected(tag=tag, prefixes=["hyperpod-reboot-", "gpu/"], replaces=True)
 
 
 def test_function_without_alarms_reads_neither_tags_nor_contributors(no_alarms: Template) -> None:

@@ -41,7 +41,7 @@ def denied() -> ClientError:
 
 
 class CallFault(Enum):
-    """The ways in which a whole reboot call can go wrong."""
+    """The ways in which a whole call that reboots or replaces can go wrong."""
 
     THROTTLED = "turned away"
     UNREACHABLE = "never sent"
@@ -89,6 +89,7 @@ class Slot:
     shown: str | None = None
     shown_until: datetime | None = None
     listed: bool = True
+    updated: datetime | None = None
 
     @property
     def ids(self) -> tuple[str, str]:
@@ -105,6 +106,7 @@ class FakeCluster:
     protected: tuple[str, ...] = ()
     continuous: bool = True
     eks: str | None = None
+    created: datetime | None = None
 
     @property
     def arn(self) -> str:
@@ -125,6 +127,8 @@ class SageMaker:
     faults: list[CallFault] = field(default_factory=list)
     down: dict[str, Exception] = field(default_factory=dict)
     reboots: list[Reboot] = field(default_factory=list)
+    replacements: list[Reboot] = field(default_factory=list)
+    on_replaced: Callable[[Slot], object] = lambda _: None
     calls: list[tuple[datetime, str, tuple[str, ...]]] = field(default_factory=list)
     asked: dict[str, int] = field(default_factory=dict)
     strangers: list[dict[str, str]] = field(default_factory=list)
@@ -159,6 +163,7 @@ class SageMaker:
             "NodeRecovery": "Automatic" if cluster.automatic else "None",
             "NodeProvisioningMode": "Continuous" if cluster.continuous else None,
             "InstanceGroups": [{"InstanceGroupName": "workers", "CurrentCount": cluster.nodes}, *controllers],
+            **({"CreationTime": cluster.created} if cluster.created else {}),
             "Orchestrator": {"Eks": {"ClusterArn": f"arn:aws:eks:{REGION}:{ACCOUNT}:cluster/{cluster.eks}"}},
         }
 
@@ -210,7 +215,34 @@ class SageMaker:
             "NodeLogicalId": slot.logical,
             "InstanceGroupName": slot.group,
             "InstanceStatus": {"Status": slot.status},
+            **({"LastSoftwareUpdateTime": slot.updated} if slot.updated else {}),
         }
+
+    def batch_replace_cluster_nodes(
+        self,
+        *,
+        ClusterName: str,  # noqa: N803
+        NodeIds: Sequence[str],  # noqa: N803
+    ) -> dict[str, Any]:
+        """Replace at once what can be replaced; a slot's `answers` and `faults` count as for a reboot."""
+        self._ask("batch_replace_cluster_nodes")
+        fault = self.faults.pop(0) if self.faults else None
+        if fault in _NOT_DONE:
+            raise _NOT_DONE[fault]()  # noqa: RSE102  a function that makes one
+        answer: dict[str, Any] = {"Successful": [], "Failed": []}
+        for id_ in NodeIds:
+            slot = self.slot(ClusterName, id_)
+            code = (slot.answers.pop(0) if slot.answers else "started") if slot else "InstanceIdNotFound"
+            if slot and code == "started":
+                self.replacements.append(Reboot(self.clock(), ClusterName, slot.instance))
+                self.replace(slot, instance_id(10**6 + len(self.replacements)))
+                self.on_replaced(slot)
+                answer["Successful"].append(id_)
+            else:
+                answer["Failed"].append({"NodeId": id_, "ErrorCode": code, "Message": f"{id_} says {code}"})
+        if fault:
+            raise _DONE[fault]()  # noqa: RSE102  a function that makes one
+        return answer
 
     def batch_reboot_cluster_nodes(
         self,

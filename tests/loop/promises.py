@@ -9,6 +9,7 @@ from itertools import pairwise
 from node_remediation import codes
 from node_remediation.model import REQUEST, Message, NodeKey, Outcome
 from node_remediation.policy.guards import budget_limit
+from node_remediation.policy.record import REPLACE_WINDOW
 from tests.loop.outside import Kept, Notice, Reboot
 from tests.loop.world import ENDS, Said, World
 
@@ -18,7 +19,8 @@ _NOT_HEARD = {Outcome.CLEARED, Outcome.REFUSED, Outcome.OBSERVED, Outcome.IGNORE
 
 def broken(world: World) -> list[str]:
     """Return what does not hold at any time."""
-    return [*_storms(world), *_needless(world), *_outcomes(world), *_ends(world), *_recoveries(world), *_order(world)]
+    judges = (_storms, _replacements, _needless, _outcomes, _ends, _recoveries, _order)
+    return [fault for judge in judges for fault in judge(world)]
 
 
 def broken_at_the_end(world: World) -> list[str]:
@@ -46,6 +48,18 @@ def _storms(world: World) -> Iterator[str]:
         limit = budget_limit(world.sagemaker.clusters[cluster].nodes, settings)
         if _most_within(times, settings.budget_window) > limit:
             yield f"{cluster} is beyond its budget of {limit}"
+
+
+def _replacements(world: World) -> Iterator[str]:
+    """Yield replacements beyond the budget, and those that must never be made."""
+    settings, by_cluster = world.settings, defaultdict[str, list[datetime]](list)
+    for at, cluster, instance in world.sagemaker.replacements:
+        by_cluster[cluster].append(at)
+        if world.sagemaker.clusters[cluster].automatic or not settings.replaces:
+            yield f"{instance} of {cluster} was replaced, which the settings or HyperPod rule out"
+    for cluster, times in by_cluster.items():
+        if _most_within(times, REPLACE_WINDOW) > settings.replace_budget:
+            yield f"{cluster} is beyond its budget of {settings.replace_budget} replacements"
 
 
 def _most_within(times: list[datetime], window: timedelta) -> int:

@@ -53,7 +53,7 @@ def _valid(**values: object) -> Settings | None:
 
 
 ASK, WAIT = Override(source="hyperpod", action="ask"), Override(wait=timedelta(minutes=2))
-NO_ALARMS = Override(source="alarm:*", action="none")
+NO_ALARMS, REPLACE = Override(source="alarm:*", action="none"), Override(source="alarm:*", action="replace")
 limits = (
     st.builds(
         _valid,
@@ -70,10 +70,12 @@ limits = (
         notify_rebooted=st.booleans(),
         automatic_grace=_minutes(0, 5),
         overrides=st.sampled_from(
-            [(), (), (ASK,), (ASK, WAIT), (WAIT,), (NO_ALARMS,), (Override(source="alarm:*"), ASK)]
+            [(), (), (ASK,), (ASK, WAIT), (WAIT,), (NO_ALARMS,), (Override(source="alarm:*"), ASK), (REPLACE,)]
         ),
         ask_timeout=_minutes(1, 15, 60),
         on_no_answer=st.sampled_from(["refuse", "reboot"]),
+        escalation=st.sampled_from(["none", "replace"]),
+        replace_budget=st.integers(1, 2),
     )
     .filter(lambda limits: limits is not None)
     .map(lambda limits: limits or Settings())
@@ -99,7 +101,13 @@ troubles = st.builds(
     intake_down=st.booleans(),
     seconds=st.sampled_from([60.0, 60.0, 60.0, 30.0, 20.0, 4.0]),
 )
-OPERATIONS = ("describe_cluster", "describe_cluster_node", "list_cluster_nodes", "batch_reboot_cluster_nodes")
+OPERATIONS = (
+    "describe_cluster",
+    "describe_cluster_node",
+    "list_cluster_nodes",
+    "batch_reboot_cluster_nodes",
+    "batch_replace_cluster_nodes",
+)
 ASKED = ("describe_alarms", "describe_alarm_contributors")
 
 

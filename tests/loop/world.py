@@ -150,7 +150,7 @@ class World:
     ) -> None:
         self.settings = replace(settings or Settings(), healthy_for=healthy_for)
         self.now = at
-        self.sagemaker = SageMaker(lambda: self.now)
+        self.sagemaker = SageMaker(lambda: self.now, on_replaced=self._note_replaced)
         self.cloudwatch = CloudWatch()
         self.mode = FakeMode(lambda: self.now)
         self.outside = Outside(lambda: self.now, on_come_again=self._come_again)
@@ -228,12 +228,15 @@ class World:
             slot for slot in self.sagemaker.slots if (slot.cluster, slot.logical) == (cluster, f"node-{number}")
         )
 
+    def _note_replaced(self, slot: Slot) -> None:
+        self._places[slot.instance] = slot.logical
+
     def is_replaced(self, slot: Slot, *, lag: timedelta = timedelta(0)) -> None:
         """HyperPod puts another instance in the place of a node's."""
         old = slot.instance
         number = int(old.removeprefix("i-"), 16) + 16**6
         self.sagemaker.replace(slot, instance_id(number), lag=lag)
-        self._places[slot.instance] = slot.logical
+        self._note_replaced(slot)
         if lag:
             self.doubtful.add(slot.instance)
         self.log(f"{old} is replaced by {slot.instance}")

@@ -90,6 +90,8 @@ def test_no_context_gives_the_documented_defaults() -> None:
         "overrides": [],
         "ask_timeout": "15m",
         "on_no_answer": "refuse",
+        "escalation": "none",
+        "replace_budget": 1,
         "repair_timeout": "90m",
         "retry_attempts": 0,
         "retry_delay": "2m",
@@ -525,7 +527,7 @@ def test_overrides_are_read_from_both_and_written_as_they_were(given_: object) -
             'entry 1: takes an object with the fields cluster, instance_group, source, reason, wait, action, not "ask"',
         ),
         ([{}, {"acton": "ask"}], "entry 2: acton: no such field; there are cluster, instance_group, source, reason"),
-        ([{"action": "drain"}], 'entry 1: action: takes one of reboot, ask, none, not "drain"'),
+        ([{"action": "drain"}], 'entry 1: action: takes one of reboot, ask, replace, none, not "drain"'),
         ([{"wait": "2 min"}], 'entry 1: wait: takes a duration from "0s" to "24h" such as "90s", "30m", "24h", not "2'),
         ([{"source": "alert"}], "entry 1: source: takes hyperpod, request, alarm:NAME, alert:NAME or *, not"),
         (

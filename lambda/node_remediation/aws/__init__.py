@@ -11,6 +11,7 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "dynamodb": ("BatchGetItem", "Query", "TransactWriteItems"),
     "sagemaker": (
         "BatchRebootClusterNodes",
+        "BatchReplaceClusterNodes",
         "DescribeCluster",
         "DescribeClusterEvent",
         "DescribeClusterNode",

@@ -1,4 +1,4 @@
-"""Asks SageMaker about HyperPod clusters and their nodes, and reboots nodes."""
+"""Asks SageMaker about HyperPod clusters and their nodes, and reboots or replaces nodes."""
 
 import random
 import time
@@ -15,7 +15,8 @@ from node_remediation.policy.record import GONE
 if TYPE_CHECKING:
     from types_boto3_sagemaker import SageMakerClient
 
-# "Up to 25 nodes in a single request" (BatchRebootClusterNodes): taken as the sum of both kinds of ID.
+# "Up to 25 nodes in a single request" (BatchRebootClusterNodes, BatchReplaceClusterNodes): taken as the sum of both
+# kinds of ID.
 MOST_NODES_PER_CALL = 25
 
 _REMEMBERED_FOR = timedelta(minutes=5)
@@ -28,9 +29,12 @@ _NOT_HYPERPOD = frozenset({"ResourceNotFound", "ValidationException", "AccessDen
 _NO_NODE = frozenset({"ResourceNotFound", "ValidationException"})
 # To reboot one of these Slurm nodes interrupts the whole cluster.
 _PROTECTED_TYPES = frozenset({"Controller", "Login"})
-# A reboot call that was throttled or not sent: tries, and the wait before the second, which doubles.
+# A call that was throttled or not sent: tries, and the wait before the second, which doubles.
 _TRIES = 4
 _FIRST_WAIT = 0.5  # seconds
+
+
+_Operation = Callable[..., Mapping[str, Any]]
 
 
 class Answers(NamedTuple):
@@ -41,7 +45,7 @@ class Answers(NamedTuple):
 
 
 class HyperPod(Protocol):
-    """Knows the HyperPod clusters of this account and region, and reboots their nodes."""
+    """Knows the HyperPod clusters of this account and region, and reboots or replaces their nodes."""
 
     def name(self, given: str, *, may_call: MayCall) -> str:
         """Return the name of the cluster with this name, ARN, or EKS cluster. Raises LookupFailedError."""
@@ -70,11 +74,14 @@ class HyperPod(Protocol):
         There may be more answers than nodes: one for each failure of a node that was not asked for.
         """
 
+    def replace(self, cluster: str, nodes: Sequence[Node], *, may_call: MayCall) -> Answers:
+        """Replace nodes, which destroys their volumes; as `reboot` otherwise."""
+
 
 class SageMakerHyperPod:
     """HyperPod over the SageMaker API. What is said of clusters is remembered for some minutes, a node's IDs for good.
 
-    The client must not retry by itself: a reboot whose answer was lost could be made twice.
+    The client must not retry by itself: a call whose answer was lost could be made twice.
     """
 
     def __init__(
@@ -145,6 +152,7 @@ class SageMakerHyperPod:
             protected_groups=frozenset(_group_name(group) for group in groups if self._is_protected(group)),
             continuous=described.get("NodeProvisioningMode") == "Continuous",
             eks="Eks" in (described.get("Orchestrator") or {}),
+            created_at=_time(described.get("CreationTime")),
         )
 
     def _is_protected(self, group: Mapping[str, Any]) -> bool:
@@ -231,14 +239,22 @@ class SageMakerHyperPod:
         return answer
 
     def reboot(self, cluster: str, nodes: Sequence[Node], *, may_call: MayCall) -> Answers:
+        return self._carry_out(self._client.batch_reboot_cluster_nodes, cluster, nodes, may_call)
+
+    def replace(self, cluster: str, nodes: Sequence[Node], *, may_call: MayCall) -> Answers:
+        return self._carry_out(self._client.batch_replace_cluster_nodes, cluster, nodes, may_call)
+
+    def _carry_out(self, operation: _Operation, cluster: str, nodes: Sequence[Node], may_call: MayCall) -> Answers:
         sizes: list[int] = []
 
         def call(part: Sequence[Node]) -> _Outcome:
-            return self._call(cluster, part, may_call, sizes)
+            return self._call(operation, cluster, part, may_call, sizes)
 
         return Answers([answer for part in calls_for(nodes) for answer in _answers(part, call(part), call)], sizes)
 
-    def _call(self, cluster: str, nodes: Sequence[Node], may_call: MayCall, sizes: list[int]) -> "_Outcome":
+    def _call(
+        self, operation: _Operation, cluster: str, nodes: Sequence[Node], may_call: MayCall, sizes: list[int]
+    ) -> "_Outcome":
         """Make one call, again while that is safe: it was turned away or never sent."""
         failure = errors.OUT_OF_TIME
         for tried in range(_TRIES):
@@ -249,7 +265,7 @@ class SageMakerHyperPod:
             sizes.append(len(nodes))
             try:
                 ids: Any = {f"{nodes[0].kind.value}s": [node.id for node in nodes]}
-                return self._client.batch_reboot_cluster_nodes(ClusterName=cluster, **ids)
+                return operation(ClusterName=cluster, **ids)
             except errors.CALL_ERRORS as error:
                 failure = errors.read(error)
             if failure.meaning not in (Meaning.THROTTLED, Meaning.NOT_SENT):
@@ -273,10 +289,15 @@ def _node_facts(details: Mapping[str, Any]) -> NodeFacts:
         group=details.get("InstanceGroupName"),
         status=status.get("Status") or "unknown",
         message=bounded(status.get("Message") or ""),
+        updated_at=_time(details.get("LastSoftwareUpdateTime")),
     )
 
 
-# -- reboot calls and their answers
+def _time(value: object) -> datetime | None:
+    return value if isinstance(value, datetime) else None
+
+
+# -- calls and their answers
 
 _Outcome = Mapping[str, Any] | CallError
 
@@ -320,14 +341,14 @@ def _is_fault_of_cluster(nodes: Sequence[Node], outcomes: Sequence[_Outcome]) ->
 def _read_answer(nodes: Sequence[Node], answer: Mapping[str, Any]) -> list[Answer]:
     """Read the answer for each node, and for each failure of a node that was not asked for.
 
-    A node that is listed as successful and as failed was rebooted, with the failure's code and message.
+    A node that is listed as successful and as failed was started, with the failure's code and message.
     """
     started = {id_ for field in ("Successful", "SuccessfulNodeLogicalIds") for id_ in _ids(answer, field)}
     failures: dict[Node, Answer] = {}
     for kind, field in ((IdKind.NODE_ID, "Failed"), (IdKind.LOGICAL_ID, "FailedNodeLogicalIds")):
         for entry in _objects(answer, field):
             node = Node(kind, str(entry.get(kind.value) or ""))
-            result = CallResult.REBOOTED if node in nodes and node.id in started else CallResult.FAILED
+            result = CallResult.STARTED if node in nodes and node.id in started else CallResult.FAILED
             code, message = bounded(str(entry.get("ErrorCode") or "Unknown")), str(entry.get("Message") or "")
             failures.setdefault(node, Answer(node, result, code, bounded(message, LONGEST_API_TEXT)))
     return [*failures.values(), *(_unfailed(node, started) for node in nodes if node not in failures)]
@@ -339,15 +360,15 @@ def _ids(answer: Mapping[str, Any], field: str) -> list[str]:
 
 def _unfailed(node: Node, started: set[str]) -> Answer:
     if node.id in started:
-        return Answer(node, CallResult.REBOOTED)
-    message = "the answer of BatchRebootClusterNodes names this node neither as successful nor as failed"
+        return Answer(node, CallResult.STARTED)
+    message = "SageMaker's answer names this node neither as successful nor as failed"
     return Answer(node, CallResult.UNKNOWN, codes.OUTCOME_UNKNOWN, message)
 
 
 def _read_error(nodes: Sequence[Node], error: CallError) -> list[Answer]:
     """Return the answer for each node of a call that failed as a whole."""
     if error.meaning is Meaning.UNKNOWN:
-        message = f"no usable answer to BatchRebootClusterNodes ({error}); the node may be rebooting"
+        message = f"no usable answer from SageMaker ({error}); the call may have been carried out"
         return [Answer(node, CallResult.UNKNOWN, codes.OUTCOME_UNKNOWN, message) for node in nodes]
     result = CallResult.FAILED if error.meaning is Meaning.REJECTED else CallResult.NOT_CALLED
     return [Answer(node, result, error.code, error.message) for node in nodes]

@@ -160,8 +160,8 @@ def _values(results: Sequence[Result], changes: Sequence[Change], now: datetime)
 
 
 def _counts(change: Change) -> bool:
-    """Tell whether a change has a metric: an end, or a reboot, that is not the outcome of a report as well."""
-    if change.state == Outcome.REBOOTED:
+    """Tell whether a change has a metric: an end, a reboot or replacement, that no report has as its outcome."""
+    if change.state in (Outcome.REBOOTED, Outcome.REPLACED):
         return change.counted and change.seconds is not None
     return change.state in _ENDS or (change.counted and change.state in _SHARED_ENDS)
 

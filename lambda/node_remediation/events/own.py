@@ -138,6 +138,7 @@ def letter_event(entry: Entry, *, now: datetime, home: Home) -> dict[str, Any]:
         "Message": entry.message,
         "Retryable": codes.is_retryable(entry.code or ""),
         "Attempt": entry.attempt,
+        "Action": "replace" if entry.replacing else None,
         "RepairAction": entry.repair_action,
         "Recommendation": entry.recommendation,
         "Alarm": alarm and _alarm_fields(alarm),

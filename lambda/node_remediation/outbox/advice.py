@@ -53,6 +53,7 @@ _OUTCOMES: dict[str, Advice] = {
     Outcome.RETRYING: Advice("NOT REBOOTED YET", "nothing to do"),
     Outcome.OBSERVED: Advice("OBSERVED, NOT REBOOTED", "nothing to do"),
     Outcome.REBOOTED: Advice("BEING REBOOTED", "nothing to do"),
+    Outcome.REPLACED: Advice("BEING REPLACED", "nothing to do"),
     Outcome.SUPERSEDED: Advice("NODE IS GONE", "nothing to do"),
     Outcome.RECOVERED: Advice("RECOVERED", "nothing to do"),
 }
@@ -239,6 +240,26 @@ _CODES = {
         "Nobody approved the reboot in time. Look at the node. A request (docs/messages.md) reboots it without a "
         "further question, if all limits allow it. " + _DELETE,
     ),
+    codes.NOT_REPLACEABLE: Advice(
+        "NOT REPLACED BY THIS SYSTEM",
+        "look at {it}",
+        "The setting overrides says that such a node is replaced, but this system replaces none on a cluster with "
+        "NodeRecovery Automatic, and none whose instance is not known. Look at the node, and change the setting. To "
+        "reboot it, send a request (docs/messages.md). " + _DELETE,
+    ),
+    codes.REPLACE_BUDGET_EXCEEDED: Advice(
+        "REPLACE BUDGET IS SPENT",
+        "find the cause",
+        "It is rare that several nodes of one cluster need a replacement on one day. Look for a common cause first. "
+        "Then replace the node by hand, or raise replace_budget, deploy, and redrive its letter.",
+        Command.REPLACE,
+    ),
+    codes.SOFTWARE_UPDATE_REQUIRED: Advice(
+        "NOT REPLACED",
+        "update the cluster",
+        "SageMaker replaces nodes of an older cluster only after its software was updated once (aws sagemaker "
+        "update-cluster-software). That updates all nodes of the cluster, so plan a time for it.",
+    ),
     codes.UNREADABLE: Advice(
         "MESSAGE NOT READABLE",
         "correct {it}",
@@ -251,6 +272,19 @@ _THROTTLED = Advice(
     "try again",
     "AWS refused the calls because there were too many, for longer than the function kept trying. Wait a few minutes.",
 )
+_NOT_REPLACED = Advice(
+    "REPLACEMENT FAILED",
+    "look at {it}",
+    "SageMaker did not replace the node, for the reason above. Look at the node. Once the reason is gone, replace it.",
+    Command.REPLACE,
+)
+_PERHAPS_REPLACED = Advice(
+    "PERHAPS REPLACED",
+    "look at {it}",
+    "SageMaker's answer was lost, so it is not known whether the replacement started. The call is not repeated "
+    "automatically, and a further mail says how this ends. Look at the node: if it is gone, or its status is not "
+    "Running, the replacement started.",
+)
 _OTHER = Advice(
     "NOT REBOOTED",
     "look at {it}",
@@ -259,8 +293,10 @@ _OTHER = Advice(
 )
 
 
-def advice_for(outcome: Outcome, code: str | None) -> Advice:
-    """Return the advice for an outcome or, where a letter was left, for its code."""
+def advice_for(outcome: Outcome, code: str | None, *, replacing: bool = False) -> Advice:
+    """Return the advice for an outcome or, where a letter was left, for its code; of a replacement, its own."""
     if outcome in _OUTCOMES:
         return _OUTCOMES[outcome]
+    if replacing and outcome is Outcome.FAILED:
+        return _PERHAPS_REPLACED if code == codes.OUTCOME_UNKNOWN else _NOT_REPLACED
     return _CODES.get(code or "") or (_THROTTLED if code in codes.THROTTLING else _OTHER)

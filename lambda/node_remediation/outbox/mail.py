@@ -84,6 +84,7 @@ _ORDER = (
     Outcome.UNREADABLE,
     Outcome.PROPOSED,
     Outcome.UNVERIFIED,
+    Outcome.REPLACED,
     Outcome.RETRYING,
     Outcome.OBSERVED,
     Outcome.REBOOTED,
@@ -98,14 +99,20 @@ _OVER = (Outcome.RECOVERED, Outcome.SUPERSEDED)
 
 
 def by_section(entries: Sequence[Entry]) -> list[Section]:
-    """Return the entries by outcome and code: the most pressing outcome first, and in it the code of most entries."""
-    found: dict[tuple[int, Outcome, str | None], list[Entry]] = {}
+    """Return the entries by outcome and code: the most pressing outcome first, and in it the code of most entries.
+
+    Failed replacements are apart from failed reboots.
+    """
+    found: dict[tuple[int, Outcome, str | None, bool], list[Entry]] = {}
     for entry in entries:
         unknown = entry.code == codes.OUTCOME_UNKNOWN
         order = _ORDER.index(codes.OUTCOME_UNKNOWN if unknown else entry.outcome)
-        found.setdefault((order, entry.outcome, entry.code), []).append(entry)
+        found.setdefault((order, entry.outcome, entry.code, entry.replacing), []).append(entry)
     ordered = sorted(found.items(), key=lambda each: (each[0][0], -len(each[1])))
-    return [Section(outcome, advice_for(outcome, code), alike) for (_, outcome, code), alike in ordered]
+    return [
+        Section(outcome, advice_for(outcome, code, replacing=replacing), alike)
+        for (_, outcome, code, replacing), alike in ordered
+    ]
 
 
 def mail_text(entries: Sequence[Entry], frame: Frame) -> str:
@@ -235,7 +242,7 @@ def _in_hyperpods_words(entry: Entry) -> str:
 def _why_a_reboot(entry: Entry) -> str:
     """Return why this system reboots, or rebooted, a node of which HyperPod said something else."""
     code = entry.code
-    if code == codes.REPLACEMENT_ADVISED:
+    if code == codes.REPLACEMENT_ADVISED or entry.replacing:
         return ""
     tried = entry.outcome in _LETTERED and entry.reboots and code not in (codes.OUTCOME_UNKNOWN, codes.COOLING_DOWN)
     if tried or code in (codes.REBOOT_LIMIT_REACHED, codes.NOT_RECOVERED):
@@ -260,7 +267,8 @@ def _do_now(section: Section, frame: Frame) -> list[str]:
     if section.outcome in (Outcome.NOT_RECOVERED, Outcome.UNVERIFIED) and not entries[0].eks:
         parts.append(_wrapped(_SLURM))
     parts += _commands(advice.command, entries, frame)
-    if codes.is_retryable(entries[0].code or "") and section.outcome in _LETTERED:
+    retryable = codes.is_retryable(entries[0].code or "") and not entries[0].replacing
+    if retryable and section.outcome in _LETTERED and advice.command is not Command.REPLACE:
         parts += _request(advice, entries, frame)
     return parts
 

@@ -7,10 +7,11 @@ from datetime import timedelta
 from node_remediation import codes
 from node_remediation.model import Answer, CallResult, Failure, NodeKey, Outcome
 from node_remediation.policy.draft import FIRST_WAIT, LONGEST_WAIT, Claim, Draft, Plan, Scene, plan_of
-from node_remediation.policy.judging import lack, next_look, rebooted
+from node_remediation.policy.judging import lack, next_look, started
 from node_remediation.policy.record import Book, Entry, Missing, NodeRecord, State
 
 STARTED = "SageMaker started the reboot"
+REPLACING = "SageMaker started to replace the node, which destroys its volumes and takes 20 to 30 minutes"
 _SECOND = timedelta(seconds=1)
 _LONGEST_RETRY = timedelta(minutes=15)
 
@@ -45,10 +46,10 @@ def record_answers(
 
 def _answer(draft: Draft, answer: Answer, jitter: float) -> None:
     match answer.result:
-        case CallResult.REBOOTED:
+        case CallResult.STARTED:
             _started(draft, answer)
         case CallResult.UNKNOWN:
-            rebooted(draft, answer.message, code=codes.OUTCOME_UNKNOWN)
+            started(draft, answer.message, code=codes.OUTCOME_UNKNOWN)
             draft.say(Outcome.FAILED, answer.message, code=codes.OUTCOME_UNKNOWN, letter=True, topic=True)
             draft.answer_speaker(Outcome.FAILED, answer.message, codes.OUTCOME_UNKNOWN)
         case CallResult.FAILED:
@@ -66,24 +67,27 @@ def _answer(draft: Draft, answer: Answer, jitter: float) -> None:
 
 def _started(draft: Draft, answer: Answer) -> None:
     also = f", although its answer also lists the node as failed: {answer.message}" if answer.code else ""
-    rebooted(draft, f"{STARTED}{also}", code=answer.code)
+    outcome, said = (Outcome.REPLACED, REPLACING) if draft.incident.replacing else (Outcome.REBOOTED, STARTED)
+    started(draft, f"{said}{also}", code=answer.code)
     if answer.code:
         draft.say(Outcome.FAILED, answer.message, code=answer.code, letter=True, topic=True)
         return draft.answer_speaker(Outcome.FAILED, answer.message, answer.code)
-    if draft.scene.settings.notify_rebooted:
-        draft.say(Outcome.REBOOTED, STARTED, topic=True)
-    return draft.answer_speaker(Outcome.REBOOTED, STARTED)
+    if draft.scene.settings.notify_rebooted or outcome is Outcome.REPLACED:
+        draft.say(outcome, said, topic=True)
+    return draft.answer_speaker(outcome, said)
 
 
 def _give_back(draft: Draft) -> None:
-    """Give the claim and its cost back: the node was not rebooted."""
+    """Give the claim and its cost back: the node was neither rebooted nor replaced."""
     claimed_at = draft.incident.since
     reboots = tuple(at for at in draft.record.reboots if at != claimed_at)
-    draft.record = replace(draft.record, reboots=reboots)
+    replacements = tuple(at for at in draft.record.replacements if at != claimed_at)
+    draft.record = replace(draft.record, reboots=reboots, replacements=replacements)
     logical_ids = {
         id_: at for id_, at in draft.budget.logical_ids.items() if at != claimed_at or not _is_of(draft, id_)
     }
-    draft.budget = replace(draft.budget.refunded(claimed_at), logical_ids=logical_ids)
+    budget = draft.budget.refunded(claimed_at, replacing=draft.incident.replacing)
+    draft.budget = replace(budget, logical_ids=logical_ids)
 
 
 def _is_of(draft: Draft, logical_id: str) -> bool:
@@ -112,7 +116,8 @@ def _failed(draft: Draft, answer: Answer, jitter: float) -> None:
         return draft.answer_speaker(Outcome.RETRYING, message, code)
     draft.say(Outcome.FAILED, message, code=code, letter=True, topic=True)
     if incident.rebooted_at:
-        _return_to_first_reboot(draft, Failure(code, message), f"a second reboot failed: {code}: {message}")
+        tried = "a replacement" if incident.replacing else "a second reboot"
+        _return_to_first_reboot(draft, Failure(code, message), f"{tried} failed: {code}: {message}")
     else:
         draft.end(Outcome.FAILED, message, code=code)
     return draft.answer_speaker(Outcome.FAILED, message, code)
@@ -132,6 +137,7 @@ def _return_to_first_reboot(draft: Draft, failure: Failure | None, note: str) ->
         failure=failure,
         note=note,
         rebooted_at=None,
+        replacing=False,
     )
     draft.move(replace(before, due=next_look(before, draft)), note, code=failure.code if failure else None)
 
@@ -140,10 +146,12 @@ def _not_called(draft: Draft, answer: Answer) -> None:
     """Take the claim back: nothing was called. The node is judged again later, for up to max_report_age."""
     incident, missing = draft.incident, Missing(answer.code or codes.DEADLINE_EXCEEDED, answer.message)
     if incident.rebooted_at:
-        _return_to_first_reboot(draft, None, f"not called yet: {missing.code}: {missing.message}")
+        # A replacement is not tried again: it was the last resort, and its time is over.
+        failure = Failure(missing.code, missing.message) if incident.replacing else None
+        _return_to_first_reboot(draft, failure, f"not called: {missing.code}: {missing.message}")
         return draft.answer_speaker(Outcome.WAITING, missing.message, missing.code)
     state = State.RETRYING if incident.failure else State.OPEN
-    draft.keep(replace(incident, state=state, lease_until=None))
+    draft.keep(replace(incident, state=state, lease_until=None, replacing=False))
     return lack(draft, missing)
 
 

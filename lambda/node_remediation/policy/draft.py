@@ -50,11 +50,15 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A node that was claimed for a reboot call; `case` is the report that is answered with the call's outcome."""
+    """A node that was claimed for a call that reboots it or, with `replacing`, replaces it.
+
+    `case` is the report that is answered with the call's outcome.
+    """
 
     key: NodeKey
     node: Node
     case: Case | None
+    replacing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +199,13 @@ class Draft:
         if not about_node:
             return entry  # it is about a node that has no record
         repairing = about_incident and incident is not None and incident.state is State.REPAIRING
+        replacing = about_incident and incident is not None and incident.replacing
         return replace(
             entry,
             reboots=self.record.reboots[-MOST_TOLD_REBOOTS:],
             repair_since=incident.since if incident and repairing else None,
             group=self.record.group,
+            replacing=replacing,
         )
 
     def take_overdue(self) -> None:

@@ -2,31 +2,43 @@
 
 A report is judged in this order: muted, mode paused, cluster allowed, withdrawn since, stale, HyperPod repairing or
 perhaps about to, replacement advised, protected, cooldown, attempts, budget, observe. Muted, withdrawn and stale
-concern one report or complaint; the others, in GUARDS, concern the node and are judged once.
+concern one report or complaint; the others, in GUARDS, concern the node and are judged once. A replacement has the same
+guards, less advice and attempts, with a budget of its own.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from math import ceil
 from typing import NamedTuple
 
 from node_remediation import codes
 from node_remediation.model import HYPERPOD, INSTANCE_ID, REQUEST, Case, ClusterFacts, IdKind, Node, NodeFacts, Outcome
 from node_remediation.policy.draft import Scene
-from node_remediation.policy.record import GONE, MOST_ENTRIES, Budget, Complaint, Missing, NodeRecord
+from node_remediation.policy.record import (
+    GONE,
+    MOST_ENTRIES,
+    REPLACE_WINDOW,
+    Budget,
+    Complaint,
+    Missing,
+    NodeRecord,
+)
 from node_remediation.settings import Override, Settings, in_words
 
 OUTBOX_FULL = Missing(codes.LEDGER_BUSY, f"{MOST_ENTRIES} messages about this node could not be sent yet")
+# The release of BatchReplaceClusterNodes (boto3 1.41.1): newer clusters need no update before it.
+REPLACE_API_SINCE = datetime(2025, 11, 20, tzinfo=UTC)
 _NOT_LOOKED_UP = Missing(codes.DEADLINE_EXCEEDED, "there was no time left to look it up")
 
 
 class No(NamedTuple):
-    """A guard's no: the report's outcome, the code and the reason."""
+    """A guard's no: the report's outcome, the code and the reason; `replacing` where it is about a replacement."""
 
     outcome: Outcome
     code: str | None
     reason: str
+    replacing: bool = False
 
 
 class Wait(NamedTuple):
@@ -42,6 +54,12 @@ class Ask(NamedTuple):
     reason: str
 
 
+class Replace(NamedTuple):
+    """All guards say yes, to a replacement."""
+
+    reason: str
+
+
 class Repairing(NamedTuple):
     """HyperPod repairs the node itself, since the time of the complaint that says so."""
 
@@ -49,14 +67,14 @@ class Repairing(NamedTuple):
     reason: str
 
 
-Verdict = No | Wait | Repairing | Ask | Missing
+Verdict = No | Wait | Repairing | Ask | Replace | Missing
 
 
 @dataclass(frozen=True, slots=True)
 class Matter:
     """One node that is to be judged: its record, the complaints that count, and whether a person asked for it.
 
-    `node` is the ID in a person's request.
+    `node` is the ID in a person's request. With `escalated`, a reboot did not help, and the node is to be replaced.
     """
 
     record: NodeRecord
@@ -65,6 +83,12 @@ class Matter:
     scene: Scene
     on_demand: bool = False
     node: Node | None = None
+    escalated: bool = False
+
+    @property
+    def replacing(self) -> bool:
+        """Tell whether it is about a replacement, not a reboot."""
+        return self.escalated or _action(self) == "replace"
 
     @property
     def settings(self) -> Settings:
@@ -98,7 +122,7 @@ Guard = Callable[[Matter], Verdict | None]
 
 
 def judge(matter: Matter) -> Verdict | None:
-    """Return the first guard's no; None if all say yes."""
+    """Return the first guard's no; None if all say yes to a reboot."""
     return next((verdict for guard in GUARDS if (verdict := guard(matter))), None)
 
 
@@ -269,11 +293,13 @@ def _group_of(matter: Matter) -> str | Missing:
 
 
 def _asked(matter: Matter) -> Verdict | None:
-    """Ask for approval where the first complaint whose wait is over says so; the last guard."""
-    incident, chosen = matter.record.incident, _overrides(matter)
-    if not isinstance(chosen, list) or (incident and incident.approved and not matter.on_demand):
+    """Ask for approval where the first complaint whose wait is over says so."""
+    incident = matter.record.incident
+    if _action(matter) != "ask":
         return None
-    if not _must_be_approved(matter, _acting(chosen)):
+    if matter.escalated:
+        return refused(codes.NOT_APPROVED, "a replacement would have to be approved, and is not proposed")
+    if incident and incident.approved and not matter.on_demand:
         return None
     if matter.on_demand:  # a redriven letter: whoever moves a whole queue has not approved each
         return refused(codes.NOT_APPROVED, "the setting overrides asks before such a reboot; a request approves it")
@@ -284,18 +310,26 @@ def _asked(matter: Matter) -> Verdict | None:
     return Ask("all guards said yes; the setting overrides asks first")
 
 
-def _must_be_approved(matter: Matter, acting: Sequence[tuple[Complaint, Override]]) -> bool:
+def _action(matter: Matter) -> str:
+    """Return what the first complaint whose wait is over asks for: reboot, ask or replace."""
+    chosen = _overrides(matter)
+    acting = _acting(chosen) if isinstance(chosen, list) else []
     if any(_is_request(each, matter) for each, _ in acting):
-        return False
+        return "reboot"
     if not matter.complaints:  # more than are kept complained, and nobody knows what the one that is left was
-        return any(override.action == "ask" for override in matter.settings.overrides)
+        return "ask" if any(override.action == "ask" for override in matter.settings.overrides) else "reboot"
     ripe = (each for each in acting if matter.on_demand or each[0].began_at + each[1].wait <= matter.now)
-    return next((override.action == "ask" for _, override in ripe), False)
+    return next((override.action for _, override in ripe), "reboot")
+
+
+def _replacing(matter: Matter) -> Verdict | None:
+    """Say that the yes is to a replacement; the last guard."""
+    return Replace("all guards said yes to a replacement") if matter.replacing else None
 
 
 def _replacement_advised(matter: Matter) -> Verdict | None:
     """Say no, whoever complains, while HyperPod's advice to replace the node stands: also after its own incident."""
-    if matter.settings.on_replacement_advised == "reboot":
+    if matter.settings.on_replacement_advised == "reboot" or matter.replacing:
         return None
     standing = matter.record.standing_advice
     complaints = [*matter.complaints, *([standing] if standing else [])]
@@ -322,6 +356,33 @@ def _protected(matter: Matter) -> Verdict | None:
         return None
     reason = f"instance group {group} is protected (Slurm controller or login, or protected_instance_groups)"
     return refused(codes.PROTECTED_NODE, reason)
+
+
+def _replaceable(matter: Matter) -> Verdict | None:
+    """Say no to the replacement of a node that HyperPod replaces itself, or whose instance is not known.
+
+    "If you want to invoke this API on an existing cluster, you'll first need to patch the cluster by running the
+    UpdateClusterSoftware API" (BatchReplaceClusterNodes). What is not known of that is left to the API.
+    """
+    if not matter.replacing:
+        return None
+    key, cluster = matter.record.key, matter.cluster
+    if cluster.automatic:
+        reason = "the cluster's NodeRecovery is Automatic: HyperPod replaces its nodes itself, and this system does not"
+        return refused(codes.NOT_REPLACEABLE, reason)
+    if not INSTANCE_ID.fullmatch(key.id):
+        return refused(codes.NOT_REPLACEABLE, f"no instance of node {key.id} is known, and only instances are replaced")
+    group, node = _group_of(matter), matter.scene.facts.nodes.get(key.id)
+    if isinstance(group, Missing):
+        return group
+    updated = node.updated_at if isinstance(node, NodeFacts) else None
+    if updated is None and cluster.created_at and cluster.created_at < REPLACE_API_SINCE:
+        reason = (
+            f"cluster {key.cluster} is older than BatchReplaceClusterNodes, and SageMaker tells of no software update "
+            "since: the API wants UpdateClusterSoftware once"
+        )
+        return refused(codes.SOFTWARE_UPDATE_REQUIRED, reason)
+    return None
 
 
 def _names_known(matter: Matter) -> Verdict | None:
@@ -358,27 +419,31 @@ def _unlisted_known(matter: Matter) -> Verdict | None:
 def last_reboot(record: NodeRecord, budget: Budget) -> datetime | None:
     """Return the latest claim of the node, also of one that was made under its logical ID."""
     names = {record.logical_id, record.key.id}
-    return max((*record.reboots, *(at for name, at in budget.logical_ids.items() if name in names)), default=None)
+    claims = (*record.reboots, *record.replacements)
+    return max((*claims, *(at for name, at in budget.logical_ids.items() if name in names)), default=None)
 
 
 def _cooling_down(matter: Matter) -> Verdict | None:
     last, cooldown = last_reboot(matter.record, matter.budget), matter.settings.cooldown
-    if last is None or last + cooldown <= matter.now:
-        return None
-    reason = f"rebooted at {at(last)}, less than the cooldown of {in_words(cooldown)} ago"
+    if last is None or last + cooldown <= matter.now or matter.escalated:
+        return None  # a replacement follows the reboot that did not help
+    done = "replaced" if last in matter.record.replacements else "rebooted"
+    reason = f"{done} at {at(last)}, less than the cooldown of {in_words(cooldown)} ago"
     return refused(codes.COOLING_DOWN, reason) if matter.on_demand else Wait(last + cooldown, reason)
 
 
 def _attempts_used_up(matter: Matter) -> Verdict | None:
     most, window = matter.settings.max_reboots_per_node, matter.settings.max_reboots_window
     reboots = sum(claim > matter.now - window for claim in matter.record.reboots)
-    if reboots < most:
+    if reboots < most or matter.replacing:
         return None
     reason = f"{reboots} of {most} reboots of the node in {in_words(window)} used, and it is still reported unhealthy"
     return refused(codes.REBOOT_LIMIT_REACHED, reason)
 
 
 def _budget_spent(matter: Matter) -> Verdict | None:
+    if matter.replacing:
+        return _replace_budget_spent(matter)
     nodes, window = matter.cluster.nodes, matter.settings.budget_window
     limit = budget_limit(nodes, matter.settings)
     observe = matter.scene.facts.mode == "observe"
@@ -390,6 +455,15 @@ def _budget_spent(matter: Matter) -> Verdict | None:
     )
 
 
+def _replace_budget_spent(matter: Matter) -> Verdict | None:
+    limit = matter.settings.replace_budget
+    spent = matter.budget.replaced(now=matter.now, observe=matter.scene.facts.mode == "observe")
+    if spent < limit:
+        return None
+    reason = f"replace_budget is {limit} in {in_words(REPLACE_WINDOW)}, {spent} spent"
+    return refused(codes.REPLACE_BUDGET_EXCEEDED, reason)
+
+
 def budget_limit(nodes: int, settings: Settings) -> int:
     """Return how many of a cluster's nodes may be rebooted in a budget window."""
     return max(settings.budget_min_nodes, ceil(nodes * settings.budget_percent / 100))
@@ -398,8 +472,9 @@ def budget_limit(nodes: int, settings: Settings) -> int:
 def _observing(matter: Matter) -> Verdict | None:
     if matter.scene.facts.mode != "observe":
         return None
-    reason = "all guards said yes; the mode is observe, so nothing was rebooted"
-    return No(Outcome.OBSERVED, None, reason)
+    done = "replaced" if matter.replacing else "rebooted"
+    reason = f"all guards said yes; the mode is observe, so nothing was {done}"
+    return No(Outcome.OBSERVED, None, reason, matter.replacing)
 
 
 GUARDS: tuple[Guard, ...] = (
@@ -410,12 +485,14 @@ GUARDS: tuple[Guard, ...] = (
     _overridden,
     _replacement_advised,
     _protected,
+    _replaceable,
     _names_known,
     _cooling_down,
     _attempts_used_up,
     _budget_spent,
     _observing,
     _asked,
+    _replacing,
 )
 
 

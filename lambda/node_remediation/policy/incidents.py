@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from node_remediation import codes
-from node_remediation.model import Alarm, Case, Change, NodeFacts, NodeKey, Outcome
+from node_remediation.model import Alarm, Case, Change, NodeFacts, NodeKey, Outcome, Progress
 from node_remediation.policy.draft import Draft, Plan, Scene, is_waiting_state, plan_of
 from node_remediation.policy.guards import announced_repair
-from node_remediation.policy.judging import judge_incident, rebooted
+from node_remediation.policy.judging import judge_incident, started
 from node_remediation.policy.looking import look
 from node_remediation.policy.record import GONE, Book, Complaint, Incident, NodeRecord, Sign, State
 from node_remediation.policy.reports import ask, complaint_of, follow, hear, reply, withdraw
@@ -19,6 +19,9 @@ Group = tuple[NodeKey, ...]
 
 LOST_ANSWER = (
     "the function ended before it could record SageMaker's answer to the reboot call; the node may be rebooting"
+)
+LOST_REPLACEMENT = (
+    "the function ended before it could record SageMaker's answer to the replace call; the node may be being replaced"
 )
 
 
@@ -86,6 +89,7 @@ def _with_other(record: NodeRecord, other: NodeRecord) -> NodeRecord:
         incident=_one_incident([each for each in (record.incident, other.incident) if each], signs),
         outbox=(*record.outbox, *other.outbox),
         reboots=tuple(sorted({*record.reboots, *other.reboots})),
+        replacements=tuple(sorted({*record.replacements, *other.replacements})),
         last_claim=max((each for each in (record.last_claim, other.last_claim) if each), default=None),
         signs=signs,
         told={code: max(record.told.get(code, time), time) for code, time in other.told.items()}
@@ -173,12 +177,13 @@ def _is_of_node(case: Case) -> bool:
 
 
 def lapse(draft: Draft) -> None:
-    """Count a claim whose lease ended without an answer as a reboot with unknown outcome, and tell people."""
+    """Count a claim whose lease ended without an answer as a call with unknown outcome, and tell people."""
     incident = draft.record.incident
     if incident is None or incident.state is not State.CLAIMED or not has_lapsed(incident, draft.now):
         return
-    rebooted(draft, LOST_ANSWER, code=codes.OUTCOME_UNKNOWN)
-    draft.say(Outcome.FAILED, LOST_ANSWER, code=codes.OUTCOME_UNKNOWN, letter=True, topic=True)
+    lost = LOST_REPLACEMENT if incident.replacing else LOST_ANSWER
+    started(draft, lost, code=codes.OUTCOME_UNKNOWN)
+    draft.say(Outcome.FAILED, lost, code=codes.OUTCOME_UNKNOWN, letter=True, topic=True)
     draft.look = incident.repair_at is not None or not incident.standing  # reported during the call
 
 
@@ -232,6 +237,7 @@ def needs_of(record: NodeRecord, cases: Sequence[Case], settings: Settings, now:
     repair = announced_repair(complaints) is not None
     judged = bool(unhealthy) and (not after_reboot or cooled_down or repair or on_demand)
     judged = judged or (withdrawn and cooled_down) or due or any(case.report.answer for case in cases)
+    judged = judged or any(case.report.progress is Progress.FAILED for case in cases)
     if not (withdrawn or judged):
         return Needs()
     by_logical_id = incident.node.id != record.key.id  # which may belong to another instance by now

@@ -1,17 +1,21 @@
-"""The judgement of an incident before a reboot, and the states that follow: wait, claim, repair, retry, end. Pure."""
+"""The judgement of an incident before a reboot or replacement, and the states that follow: wait, claim, repair, end.
+
+Pure.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
 from node_remediation import codes
-from node_remediation.model import INSTANCE_ID, AlarmState, Case, ClusterFacts, NodeFacts, Outcome
+from node_remediation.model import INSTANCE_ID, AlarmState, Case, ClusterFacts, IdKind, Node, NodeFacts, Outcome
 from node_remediation.policy.draft import FIRST_WAIT, LONGEST_WAIT, Claim, Draft
 from node_remediation.policy.guards import (
     Ask,
     Matter,
     No,
     Repairing,
+    Replace,
     Verdict,
     Wait,
     at,
@@ -40,7 +44,25 @@ def judge_incident(draft: Draft) -> None:
         return draft.answer_speaker(Outcome.CLEARED, "the node was replaced", codes.SUPERSEDED)
     if no := _unanswered(draft):
         return end_refused(draft, no)
-    return _follow(draft, judge(Matter(draft.record, complaining, draft.budget, draft.scene)))
+    matter = Matter(draft.record, complaining, draft.budget, draft.scene)
+    return _follow(draft, _escalated(matter, judge(matter)))
+
+
+def _escalated(matter: Matter, verdict: Verdict | None) -> Verdict | None:
+    """Judge a replacement where the node was rebooted as often as it may be, and the setting escalation says so."""
+    limited = isinstance(verdict, No) and verdict.code == codes.REBOOT_LIMIT_REACHED
+    if not isinstance(verdict, No) or not limited or matter.settings.escalation != "replace":
+        return verdict
+    instead = judge(replace(matter, escalated=True))
+    if isinstance(instead, No) and instead.outcome is Outcome.REFUSED:
+        return verdict._replace(reason=f"{verdict.reason}; {not_replaced(instead)}")
+    return instead
+
+
+def not_replaced(no: No | Missing) -> str:
+    """Return why a node is not replaced, as a part of a sentence."""
+    reason = no.reason if isinstance(no, No) else no.message
+    return f"not replaced: {f'{no.code}: ' if no.code else ''}{reason}"
 
 
 def _unanswered(draft: Draft) -> No | None:
@@ -57,8 +79,8 @@ def _unanswered(draft: Draft) -> No | None:
 
 def _follow(draft: Draft, verdict: Verdict | None) -> None:
     """Do what the guards say."""
-    if verdict is None:
-        return claim(draft, draft.speaker)
+    if verdict is None or isinstance(verdict, Replace):
+        return claim(draft, draft.speaker, replacing=verdict is not None)
     if isinstance(verdict, Ask):
         return _propose(draft, verdict)
     if isinstance(verdict, Repairing):
@@ -174,13 +196,17 @@ def leave_to_hyperpod(draft: Draft, repair: Repairing) -> None:
         failure=None,
         approved=None,
         repair_at=None,
+        replacing=False,
     )
     draft.move(replace(left, due=next_look(left, draft)), repair.reason)
     draft.answer_speaker(Outcome.DEFERRED, repair.reason)
 
 
-def claim(draft: Draft, case: Case | None) -> None:
-    """Claim the node for a reboot call, and charge the cluster's budget."""
+def claim(draft: Draft, case: Case | None, *, replacing: bool = False) -> None:
+    """Claim the node for a call that reboots or replaces it, and charge the cluster's budget.
+
+    A replacement names the instance: a logical ID would reach whatever is behind it by then.
+    """
     now, incident, record = draft.now, draft.incident, draft.record
     rebooted_at = incident.since if incident.state is State.REBOOTED else None
     claimed = replace(
@@ -192,13 +218,19 @@ def claim(draft: Draft, case: Case | None) -> None:
         note="",
         rebooted_at=rebooted_at,
         repair_at=None,
+        replacing=replacing,
+        node=Node(IdKind.NODE_ID, record.key.id) if replacing else incident.node,
     )
-    draft.record = replace(record, incident=claimed, reboots=(*record.reboots, now), last_claim=now)
-    draft.budget = draft.budget.charged(now)
+    draft.record = replace(record, incident=claimed, last_claim=now)
+    if replacing:
+        draft.record = replace(draft.record, replacements=(*record.replacements, now))
+    else:
+        draft.record = replace(draft.record, reboots=(*record.reboots, now))
+    draft.budget = draft.budget.charged(now, replacing=replacing)
     name, cluster = record.logical_id or record.key.id, draft.scene.facts.cluster
     if not INSTANCE_ID.fullmatch(name) or (isinstance(cluster, ClusterFacts) and cluster.continuous):
         draft.budget = replace(draft.budget, logical_ids={**draft.budget.logical_ids, name: now})
-    draft.claim = Claim(record.key, incident.node, case)
+    draft.claim = Claim(record.key, claimed.node, case, replacing)
     draft.speaker = None
 
 
@@ -229,7 +261,7 @@ def end_refused(draft: Draft, no: No) -> None:
         return draft.answer_speaker(Outcome.DUPLICATE, reason, no.code)
     note_told(draft, no)
     if no.outcome is Outcome.OBSERVED:
-        draft.budget = draft.budget.charged(draft.now, observe=True)
+        draft.budget = draft.budget.charged(draft.now, observe=True, replacing=no.replacing)
     letter = no.outcome is Outcome.REFUSED and not failure
     draft.say(no.outcome, no.reason, code=no.code, letter=letter, topic=True)
     draft.end(no.outcome, no.reason, code=no.code)
@@ -252,15 +284,15 @@ def note_told(draft: Draft, no: No) -> None:
     draft.record = replace(draft.record, told={**draft.record.told, no.code or no.outcome.value: draft.now})
 
 
-def rebooted(draft: Draft, reason: str, *, code: str | None = None) -> None:
-    """Begin to wait for signs of health: the reboot was started, or may have been."""
+def started(draft: Draft, reason: str, *, code: str | None = None) -> None:
+    """Begin to wait for signs of health, or of a replacement: it was started, or may have been."""
     incident, settings = draft.incident, draft.scene.settings
     waiting = replace(
         incident,
-        state=State.REBOOTED,
-        until=incident.since + settings.verify_timeout,
+        state=State.REPLACED if incident.replacing else State.REBOOTED,
+        until=incident.since + (settings.repair_timeout if incident.replacing else settings.verify_timeout),
         lease_until=None,
-        told=incident.told or code is not None or settings.notify_rebooted,
+        told=incident.told or code is not None or settings.notify_rebooted or incident.replacing,
         tries=0,
         waits=0,
         lacks_since=None,

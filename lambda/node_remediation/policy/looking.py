@@ -7,7 +7,18 @@ from datetime import datetime, timedelta
 from node_remediation import codes
 from node_remediation.model import REQUEST, AlarmState, ClusterFacts, NodeFacts, Outcome
 from node_remediation.policy.draft import FIRST_WAIT, LONGEST_WAIT, Draft
-from node_remediation.policy.guards import Ask, Matter, No, Repairing, announced_repair, at, judge, repair_reason
+from node_remediation.policy.guards import (
+    Ask,
+    Matter,
+    No,
+    Repairing,
+    Replace,
+    Verdict,
+    announced_repair,
+    at,
+    judge,
+    repair_reason,
+)
 from node_remediation.policy.judging import (
     claim,
     cooled_down,
@@ -18,12 +29,13 @@ from node_remediation.policy.judging import (
     leave_to_hyperpod,
     missing_alarm,
     next_look,
+    not_replaced,
     withdraw_by_alarms,
 )
 from node_remediation.policy.record import GONE, Complaint, Incident, Missing, State
 from node_remediation.settings import in_words
 
-RUNNING = "Running"
+RUNNING, FAILURE = "Running", "Failure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +179,8 @@ def _judge_again(draft: Draft, complaining: Sequence[Complaint]) -> None:
     if not complaining:
         return None
     verdict = judge(Matter(draft.record, complaining, draft.budget, draft.scene))
-    if verdict is None:
-        return claim(draft, draft.speaker)
+    if verdict is None or isinstance(verdict, Replace):
+        return claim(draft, draft.speaker, replacing=verdict is not None)
     if isinstance(verdict, Repairing):
         return leave_to_hyperpod(draft, verdict)
     if isinstance(verdict, Ask):
@@ -198,10 +210,36 @@ def _time_out(draft: Draft, evidence: Evidence, node: NodeFacts | Missing | None
     if not isinstance(node, NodeFacts) and not evidence.stands:
         return _put_off(draft, evidence, node or Missing(codes.DEADLINE_EXCEEDED, "no time left to ask for its status"))
     if evidence.stands or not isinstance(node, NodeFacts) or node.status != RUNNING:
-        return _end_not_recovered(draft, evidence, node)
+        return _escalate(draft, evidence, node)
     known = what_is_known(evidence, node, draft.alarms)
     reason = f"no source that complained has said that the node is well, {_waited(draft)}: {known}"
     return _end_look(draft, Outcome.UNVERIFIED, reason)
+
+
+def _escalate(draft: Draft, evidence: Evidence, node: NodeFacts | Missing | None) -> None:
+    """Replace a node that its reboot did not help, if the setting escalation says so; else end its incident.
+
+    Only where a complaint stands, or SageMaker itself says Failure: other statuses pass.
+    """
+    sick = evidence.stands or (isinstance(node, NodeFacts) and node.status == FAILURE)
+    verdict = judge_replacement(draft) if sick else None
+    if isinstance(verdict, Replace):
+        return claim(draft, draft.speaker, replacing=True)
+    if isinstance(verdict, No | Missing):
+        draft.keep(replace(draft.incident, note=not_replaced(verdict)))
+    if isinstance(verdict, Missing):
+        return _put_off(draft, evidence, verdict)
+    return _end_not_recovered(draft, evidence, node)
+
+
+def judge_replacement(draft: Draft) -> Verdict | None:
+    """Judge the replacement of a node that its reboot did not help; None where the settings want none."""
+    incident = draft.incident
+    complaining = [each for each in incident.standing if not is_muted(each, draft.now)]
+    rebooted = incident.state is State.REBOOTED and not incident.failure
+    if draft.scene.settings.escalation != "replace" or not (rebooted and complaining):
+        return None
+    return judge(Matter(draft.record, complaining, draft.budget, draft.scene, escalated=True))
 
 
 def _end_not_recovered(draft: Draft, evidence: Evidence, node: NodeFacts | Missing | None) -> None:
@@ -216,7 +254,11 @@ def _end_not_recovered(draft: Draft, evidence: Evidence, node: NodeFacts | Missi
 def _waited(draft: Draft) -> str:
     incident = draft.incident
     waited = in_words((draft.now - incident.since) // timedelta(seconds=1) * timedelta(seconds=1))
-    what = "the reboot" if incident.state is State.REBOOTED else "HyperPod began to repair it"
+    what = {
+        State.REBOOTED: "the reboot",
+        State.REPLACED: "its replacement was started",
+        State.REPAIRING: "HyperPod began to repair it",
+    }[incident.state]
     return f"{waited} after {what} at {at(incident.since)}"
 
 

@@ -24,6 +24,8 @@ MOST_SOURCES = 50
 MOST_CODES = 50
 MOST_SPENDS = 500
 MOST_LOGICAL_IDS = 500
+# The window of the setting replace_budget.
+REPLACE_WINDOW = timedelta(hours=24)
 # A handled message can come again for as long as the intake queue keeps it.
 HANDLED_FOR = timedelta(days=4)
 # Longer than a letter can wait (14 days) and then wait on the intake queue (4 days).
@@ -41,6 +43,7 @@ class State(StrEnum):
     """The state of an incident. The first in this order wins where two records turn out to be of one node."""
 
     CLAIMED = "claimed"
+    REPLACED = "replaced"
     REBOOTED = "rebooted"
     REPAIRING = "repairing"
     RETRYING = "retrying"
@@ -84,16 +87,16 @@ class Complaint:
 class Incident:
     """One node's incident, from its first complaint to its end.
 
-    `node` is the ID that the reboot call uses: the one that was reported first. `since` is when the state began: the
-    claim in `claimed` and `rebooted`, the repair in `repairing`. `until` is the state's time-out. `lease_until` is
-    when a claim without an answer counts as unknown. `attempt` is the number that letters give; `tries` counts failed
-    tries in a row, `waits` the times that a fact could not be had, `lacks_since` is when that began. `told` marks
-    that people know of the reboot. `note` is the reason why it was not rebooted again, or what is waited for.
-    `failure` is what the API last said of a node that is tried again, or that it refused to reboot again. `approved`
-    says why a proposed reboot may be made. `redriven` marks an incident that a redriven letter took over.
-    `rebooted_at` is the claim of the reboot before this one, to which the incident returns if this one fails.
-    `repair_at` is when HyperPod said, since the claim, that it repairs the node. `dropped` marks that there were more
-    complaints than are kept.
+    `node` is the ID that the reboot call uses: the one that was reported first. `since` is when the state began:
+    the claim in `claimed`, `rebooted` and `replaced`, the repair in `repairing`. `until` is the state's time-out.
+    `lease_until` is when a claim without an answer counts as unknown. `attempt` is the number that letters give;
+    `tries` counts failed tries in a row, `waits` the times that a fact could not be had, `lacks_since` is when that
+    began. `told` marks that people know of the reboot. `note` is the reason why it was not rebooted again, or what
+    is waited for. `failure` is what the API last said of a node that is tried again, or that it refused to reboot
+    again. `approved` says why a proposed reboot may be made. `redriven` marks an incident that a redriven letter
+    took over. `rebooted_at` is the claim of the reboot before this one, to which the incident returns if this one
+    fails. `repair_at` is when HyperPod said, since the claim, that it repairs the node. `dropped` marks that there
+    were more complaints than are kept, `replacing` that its claim is for a replacement, not a reboot.
     """
 
     id: str
@@ -117,6 +120,7 @@ class Incident:
     rebooted_at: datetime | None = None
     repair_at: datetime | None = None
     dropped: bool = False
+    replacing: bool = False
 
     def complaint(self, source: str) -> Complaint | None:
         """Return the complaint of a source, if it made one."""
@@ -160,9 +164,10 @@ class Entry:
     again, `delay` how long a letter stays invisible, in seconds. From `due` on, the sweep may send it; `sends` counts
     the times that this failed.
 
-    For people: `reboots` has the node's latest claims, `repair_since` the beginning of HyperPod's own repair, `group`
-    the instance group. `eks` and `automatic` tell the cluster's orchestrator and NodeRecovery, where they are known.
-    `message_id` and `excerpt` are of a message that names no node or cannot be read.
+    `replacing` marks what is about a replacement, not a reboot. For people: `reboots` has the node's latest claims,
+    `repair_since` the beginning of HyperPod's own repair, `group` the instance group. `eks` and `automatic` tell
+    the cluster's orchestrator and NodeRecovery, where they are known. `message_id` and `excerpt` are of a message
+    that names no node or cannot be read.
     """
 
     id: str
@@ -193,6 +198,7 @@ class Entry:
     automatic: bool | None = None
     message_id: str = ""
     excerpt: str = ""
+    replacing: bool = False
 
     @property
     def unsent(self) -> bool:
@@ -215,14 +221,15 @@ class Sign:
 class NodeRecord:
     """All that is known of one node.
 
-    `node` is the ID that was first reported. `logical_id` and `group`, the instance group, are the node's where they
-    are known. `advice` is HyperPod's latest complaint that names a repair action; it outlives its incident. `reboots`
-    has the claims that count for cooldown and limit; `last_claim` is the latest claim, also one that was given back:
-    a report that is not later is a duplicate. `signs` is by source. `told` has the time at which each code was last
-    told. `handled` has the IDs of requests and letters that were dealt with. `put_off` counts sweeps that failed on
-    this record in a row, `put_off_until` is when it is looked at again. `proposal_of` is the key of the node whose
-    incident has this record's ID in its key: an answer to a proposal names the incident alone. `version` counts
-    writes; 0 was never written. `written_by` is the token of the write that made this version.
+    `node` is the ID that was first reported. `logical_id` and `group`, the instance group, are the node's where
+    they are known. `advice` is HyperPod's latest complaint that names a repair action; it outlives its incident.
+    `reboots` has the claims that count for cooldown and limit, `replacements` those of replacements, for the
+    cooldown; `last_claim` is the latest claim, also one that was given back: a report that is not later is a
+    duplicate. `signs` is by source. `told` has the time at which each code was last told. `handled` has the IDs of
+    requests and letters that were dealt with. `put_off` counts sweeps that failed on this record in a row,
+    `put_off_until` is when it is looked at again. `proposal_of` is the key of the node whose incident has this
+    record's ID in its key: an answer to a proposal names the incident alone. `version` counts writes; 0 was never
+    written. `written_by` is the token of the write that made this version.
     """
 
     key: NodeKey
@@ -234,6 +241,7 @@ class NodeRecord:
     advice: Complaint | None = None
     outbox: tuple[Entry, ...] = ()
     reboots: tuple[datetime, ...] = ()
+    replacements: tuple[datetime, ...] = ()
     last_claim: datetime | None = None
     signs: Mapping[str, Sign] = field(default_factory=lambda: MappingProxyType({}))
     told: Mapping[str, datetime] = field(default_factory=lambda: MappingProxyType({}))
@@ -299,6 +307,7 @@ class NodeRecord:
             advice=advice if (advice := self.standing_advice) and advice.made_at > signs_from else None,
             outbox=tuple(entry for entry in self.outbox if entry.unsent),
             reboots=tuple(at for at in self.reboots if at > oldest),
+            replacements=tuple(at for at in self.replacements if at > oldest),
             signs=dict(sorted(signs.items(), key=lambda each: each[1].latest)[-MOST_SOURCES:]),
             told=dict(sorted(told.items(), key=lambda each: each[1])[-MOST_CODES:]),
             handled={id_: at for id_, at in self.handled.items() if at > handled_from},
@@ -314,7 +323,8 @@ class NodeRecord:
 class Budget:
     """One cluster's reboots in the budget window: a time and a number of nodes for each claim.
 
-    `observed` has what mode `observe` would have spent; it counts for that mode alone. `logical_ids` has the logical
+    `observed` has what mode `observe` would have spent; it counts for that mode alone. `replacements` and
+    `observed_replacements` are the same for replacements, over REPLACE_WINDOW. `logical_ids` has the logical
     IDs of claimed nodes, or instance IDs whose logical ID was not known, and when they were claimed. `handled` has the
     requests and letters for logical IDs that were dealt with: should such a message come again, the logical ID may have
     another instance. Where the lists grow long, the oldest spends are joined at the later of their times, so that a
@@ -327,6 +337,8 @@ class Budget:
     observed: tuple[tuple[datetime, int], ...] = ()
     logical_ids: Mapping[str, datetime] = field(default_factory=lambda: MappingProxyType({}))
     handled: Mapping[str, datetime] = field(default_factory=lambda: MappingProxyType({}))
+    replacements: tuple[tuple[datetime, int], ...] = ()
+    observed_replacements: tuple[tuple[datetime, int], ...] = ()
     written_by: str | None = field(default=None, compare=False)
 
     def spent(self, *, now: datetime, window: timedelta, observe: bool = False) -> int:
@@ -334,19 +346,29 @@ class Budget:
         spends = (*self.spends, *self.observed) if observe else self.spends
         return sum(nodes for at, nodes in spends if at > now - window)
 
-    def charged(self, at: datetime, nodes: int = 1, *, observe: bool = False) -> Self:
+    def replaced(self, *, now: datetime, observe: bool = False) -> int:
+        """Return how many nodes were replaced in REPLACE_WINDOW, in mode `observe` with those observed."""
+        spends = (*self.replacements, *self.observed_replacements) if observe else self.replacements
+        return sum(nodes for at, nodes in spends if at > now - REPLACE_WINDOW)
+
+    def charged(self, at: datetime, nodes: int = 1, *, observe: bool = False, replacing: bool = False) -> Self:
         """Return the budget with nodes more spent at a time."""
+        if replacing and observe:
+            return replace(self, observed_replacements=_charged(self.observed_replacements, at, nodes))
+        if replacing:
+            return replace(self, replacements=_charged(self.replacements, at, nodes))
         if observe:
             return replace(self, observed=_charged(self.observed, at, nodes))
         return replace(self, spends=_charged(self.spends, at, nodes))
 
-    def refunded(self, at: datetime) -> Self:
-        """Return the budget with one node given back that was claimed at a time and not rebooted after all.
+    def refunded(self, at: datetime, *, replacing: bool = False) -> Self:
+        """Return the budget with one node given back that was claimed at a time and not rebooted or replaced after all.
 
         A spend that was joined with others is not given back: the budget is never larger than it should be.
         """
-        spends = ((spent_at, nodes - (spent_at == at)) for spent_at, nodes in self.spends)
-        return replace(self, spends=tuple((spent_at, nodes) for spent_at, nodes in spends if nodes))
+        if replacing:
+            return replace(self, replacements=_refunded(self.replacements, at))
+        return replace(self, spends=_refunded(self.spends, at))
 
     def pruned(self, now: datetime, *, window: timedelta, cooldown: timedelta) -> Self:
         """Return the budget within its bounds, without spends older than one window."""
@@ -355,6 +377,8 @@ class Budget:
             self,
             spends=_joined(self.spends, now - window),
             observed=_joined(self.observed, now - window),
+            replacements=_joined(self.replacements, now - REPLACE_WINDOW),
+            observed_replacements=_joined(self.observed_replacements, now - REPLACE_WINDOW),
             logical_ids=_latest(claimed),
             handled=_latest({id_: at for id_, at in self.handled.items() if at > now - HANDLED_FOR}),
         )
@@ -366,6 +390,11 @@ class Budget:
 
 def _latest(times: Mapping[str, datetime]) -> dict[str, datetime]:
     return dict(sorted(times.items(), key=lambda each: each[1])[-MOST_LOGICAL_IDS:])
+
+
+def _refunded(spends: tuple[tuple[datetime, int], ...], at: datetime) -> tuple[tuple[datetime, int], ...]:
+    left = ((spent_at, nodes - (spent_at == at)) for spent_at, nodes in spends)
+    return tuple((spent_at, nodes) for spent_at, nodes in left if nodes)
 
 
 def _charged(spends: tuple[tuple[datetime, int], ...], at: datetime, nodes: int) -> tuple[tuple[datetime, int], ...]:

@@ -12,6 +12,7 @@ from node_remediation.policy.guards import (
     Matter,
     No,
     Repairing,
+    Replace,
     Wait,
     at,
     grace_ends,
@@ -30,8 +31,10 @@ from node_remediation.policy.judging import (
     is_muted,
     is_over,
     may_tell,
+    not_replaced,
     note_told,
 )
+from node_remediation.policy.looking import judge_replacement
 from node_remediation.policy.record import HANDLED_FOR, MOST_HANDLED, Complaint, Incident, Missing, State, derived_id
 from node_remediation.settings import MAX_RECEIVES
 
@@ -58,7 +61,10 @@ def withdraw(draft: Draft, case: Case) -> None:
 
 
 def follow(draft: Draft, case: Case) -> None:
-    """Take in what HyperPod says about a reboot: a failed one ends the incident at once, the rest is noted."""
+    """Take in what HyperPod says about a reboot: a failed one ends the incident at once, or has the node replaced.
+
+    The rest is noted.
+    """
     incident, report, said = draft.record.incident, case.report, case.report.trigger.reason
     if incident and incident.state is State.CLAIMED:
         return draft.hand_back(case, "RebootUnderWay", "the answer to the node's reboot call is not recorded yet")
@@ -69,7 +75,15 @@ def follow(draft: Draft, case: Case) -> None:
         return draft.answer(case, Outcome.IGNORED, f"noted in the incident's history: {said}")
     if draft.record.full:
         return draft.hand_back(case, OUTBOX_FULL.code, OUTBOX_FULL.message)
+    verdict = judge_replacement(draft)
+    if isinstance(verdict, Replace):
+        draft.answer_speaker(Outcome.DUPLICATE, "HyperPod says that the node's reboot failed, and it is replaced")
+        return claim(draft, case, replacing=True)
+    if isinstance(verdict, Missing) and not verdict.final and case.message.receives < MAX_RECEIVES:
+        return draft.hand_back(case, verdict.code, verdict.message)
     reason = f"HyperPod says that the reboot at {at(incident.since)} failed: {said}"
+    if isinstance(verdict, No | Missing):
+        reason += f"; {not_replaced(verdict)}"
     draft.say(Outcome.NOT_RECOVERED, reason, code=codes.NOT_RECOVERED, letter=True, topic=True)
     draft.end(Outcome.NOT_RECOVERED, reason, code=codes.NOT_RECOVERED)
     draft.answer_speaker(Outcome.DUPLICATE, "the node's incident ended: not recovered")
@@ -248,17 +262,17 @@ def ask(draft: Draft, case: Case) -> None:
     if by_logical_id:
         handled = {**draft.budget.handled, handled_by_logical_id: draft.now}
         draft.budget = replace(draft.budget, handled=handled)
-    if verdict is None:
+    if verdict is None or isinstance(verdict, Replace):
         if draft.speaker:
             draft.answer_speaker(Outcome.DUPLICATE, "a request for the same node, in the same batch, speaks for it")
         _take_over(draft, case)
-        return claim(draft, case)
+        return claim(draft, case, replacing=verdict is not None)
     if isinstance(verdict, Missing):
         verdict = No(Outcome.FAILED, verdict.code, verdict.message)
     return _answer_no(draft, case, verdict)
 
 
-def _verdict_on_demand(draft: Draft, case: Case) -> No | Missing | None:
+def _verdict_on_demand(draft: Draft, case: Case) -> No | Replace | Missing | None:
     record, report, scene = draft.record, case.report, draft.scene
     if case.failure:
         return No(Outcome.FAILED, case.failure.code, case.failure.message)
@@ -273,6 +287,9 @@ def _verdict_on_demand(draft: Draft, case: Case) -> No | Missing | None:
         return no
     if record.incident and record.incident.state is State.CLAIMED:
         return No(Outcome.REFUSED, codes.COOLING_DOWN, "a reboot call for this node is under way")
+    if record.incident and record.incident.state is State.REPLACED:
+        reason = f"the replacement of the node was started at {at(record.incident.since)}"
+        return No(Outcome.REFUSED, codes.UNDER_REPAIR, reason)
     if record.incident and record.incident.state is State.REPAIRING:
         return No(
             Outcome.REFUSED,
@@ -300,7 +317,7 @@ def _answer_no(draft: Draft, case: Case, no: No) -> None:
     if topic:
         note_told(draft, no)
     if no.outcome is Outcome.OBSERVED:
-        draft.budget = draft.budget.charged(draft.now, observe=True)
+        draft.budget = draft.budget.charged(draft.now, observe=True, replacing=no.replacing)
     letter = no.outcome is not Outcome.OBSERVED
     draft.say(no.outcome, no.reason, code=no.code, letter=letter, topic=topic or not letter, case=case)
     return draft.answer(case, no.outcome, no.reason, no.code)

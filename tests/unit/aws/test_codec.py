@@ -177,6 +177,7 @@ def _full(text: str) -> list[Record]:
         incident=incident,
         outbox=(entry,) * bounds.MOST_ENTRIES,
         reboots=(NOW,) * 100,
+        replacements=(NOW,) * 100,
         last_claim=NOW,
         signs=dict.fromkeys(keys[: bounds.MOST_SOURCES], Sign(NOW, NOW)),
         told=dict.fromkeys(keys[: bounds.MOST_CODES], NOW),
@@ -188,7 +189,7 @@ def _full(text: str) -> list[Record]:
     )
     spends = ((NOW, 10**6),) * bounds.MOST_SPENDS
     logical_ids = dict.fromkeys(keys[: bounds.MOST_LOGICAL_IDS], NOW)
-    return [record, Budget(text, 10**15, spends, spends, logical_ids, logical_ids, text)]
+    return [record, Budget(text, 10**15, spends, spends, logical_ids, logical_ids, spends, spends, text)]
 
 
 def _size(value: Any) -> int:

@@ -125,7 +125,7 @@ def test_nodes_go_out_by_the_kind_of_their_ids_and_odd_ones_alone(api: Api) -> N
         {"ClusterName": "ml-a", "NodeIds": [ODD.id]},
     ]
     assert {answer.node: answer.result for answer in answers.answers} == dict.fromkeys(
-        [node(1), node(2), logical(1), ODD], CallResult.REBOOTED
+        [node(1), node(2), logical(1), ODD], CallResult.STARTED
     )
     assert list(answers.nodes_per_call) == [2, 1, 1]
 
@@ -134,7 +134,7 @@ def test_more_than_25_nodes_take_several_calls(api: Api) -> None:
     """What one of them comes to says nothing about the next."""
     answers = api.reboot(nodes(30), replies(error("ResourceNotFound", "gone")))
     assert list(answers.nodes_per_call) == [25, 5]
-    assert [answer.result for answer in answers.answers] == [CallResult.FAILED] * 25 + [CallResult.REBOOTED] * 5
+    assert [answer.result for answer in answers.answers] == [CallResult.FAILED] * 25 + [CallResult.STARTED] * 5
 
 
 # -- answers
@@ -150,18 +150,18 @@ def test_all_four_lists_of_an_answer_are_read(api: Api) -> None:
     }
     answers = api.reboot([node(1), node(2)], lambda _: (200, reply)).answers
     assert {answer.node: answer for answer in answers} == {
-        node(1): Answer(node(1), CallResult.REBOOTED),
+        node(1): Answer(node(1), CallResult.STARTED),
         node(2): Answer(node(2), CallResult.FAILED, "InstanceIdInUse", " busy\n"),
         logical(2): Answer(logical(2), CallResult.FAILED, "InstanceIdNotFound", "gone"),
     }
-    assert Answer(logical(1), CallResult.REBOOTED) in api.reboot([logical(1)], lambda _: (200, reply)).answers
+    assert Answer(logical(1), CallResult.STARTED) in api.reboot([logical(1)], lambda _: (200, reply)).answers
 
 
 def test_node_listed_as_successful_and_failed_was_rebooted_and_keeps_the_entry(api: Api) -> None:
     """It counts as rebooted, or it would be rebooted again and again; and people must have the failure."""
     reply = {"Successful": [node(1).id], "Failed": [failure(node(1).id)]}
     assert api.reboot([node(1)], lambda _: (200, reply)).answers == [
-        Answer(node(1), CallResult.REBOOTED, "InstanceIdInUse", "busy")
+        Answer(node(1), CallResult.STARTED, "InstanceIdInUse", "busy")
     ]
 
 
@@ -170,7 +170,7 @@ def test_node_that_was_not_asked_for_is_not_called_rebooted(api: Api) -> None:
     reply = {"Successful": [node(1).id, node(2).id], "Failed": [failure(node(2).id)]}
     answers = api.reboot([node(1)], lambda _: (200, reply)).answers
     assert {answer.node: answer.result for answer in answers} == {
-        node(1): CallResult.REBOOTED,
+        node(1): CallResult.STARTED,
         node(2): CallResult.FAILED,
     }
 
@@ -180,7 +180,7 @@ def test_entry_that_is_listed_twice_is_one(api: Api) -> None:
     reply = {"Failed": [failure(node(1).id), failure(node(1).id)], "Successful": [node(2).id, node(2).id]}
     assert api.reboot(nodes(3)[1:], lambda _: (200, reply)).answers == [
         Answer(node(1), CallResult.FAILED, "InstanceIdInUse", "busy"),
-        Answer(node(2), CallResult.REBOOTED),
+        Answer(node(2), CallResult.STARTED),
     ]
 
 
@@ -270,7 +270,7 @@ def test_one_id_at_fault_among_25_that_no_message_names_is_still_found(api: Api)
     """One half goes through, so it is not the cluster's fault, whatever the words."""
     answers = api.reboot(nodes(25), at_fault({node(17).id}, "1 validation error detected"))
     assert [answer.node for answer in answers.answers if answer.result is CallResult.FAILED] == [node(17)]
-    assert sum(answer.result is CallResult.REBOOTED for answer in answers.answers) == 24
+    assert sum(answer.result is CallResult.STARTED for answer in answers.answers) == 24
 
 
 def test_fault_of_the_cluster_stops_after_three_calls(api: Api) -> None:
@@ -292,14 +292,14 @@ def test_halves_rejected_in_different_words_are_halved_on(api: Api) -> None:
 
     answers = api.reboot(nodes(8), reply).answers
     assert {answer.node.id for answer in answers if answer.result is CallResult.FAILED} == set(bad)
-    assert sum(answer.result is CallResult.REBOOTED for answer in answers) == 6
+    assert sum(answer.result is CallResult.STARTED for answer in answers) == 6
 
 
 def test_half_whose_answer_is_lost_is_unknown_and_not_halved_on(api: Api) -> None:
     """What happened to one half says nothing about the other."""
     lost = exceptions.ReadTimeoutError(endpoint_url=URL)
     answers = api.reboot(nodes(4), replies(error("ValidationException", "no"), lost))
-    assert [answer.result for answer in answers.answers] == [CallResult.UNKNOWN] * 2 + [CallResult.REBOOTED] * 2
+    assert [answer.result for answer in answers.answers] == [CallResult.UNKNOWN] * 2 + [CallResult.STARTED] * 2
     assert len(api.sent) == 3
 
 
@@ -318,7 +318,7 @@ def test_passing_trouble_is_tried_again_then_given_up(api: Api, trouble: Reply) 
 def test_trouble_that_passes_ends_in_a_reboot(api: Api, trouble: Reply) -> None:
     """The third try gets through."""
     answers = api.reboot([node(1)], replies(trouble, trouble))
-    assert answers.answers == [Answer(node(1), CallResult.REBOOTED)]
+    assert answers.answers == [Answer(node(1), CallResult.STARTED)]
     assert len(api.sent) == 3
 
 
@@ -377,5 +377,5 @@ def test_deadline_while_halving_leaves_the_rest_uncalled(api: Api) -> None:
     """Those that were answered keep their answers."""
     allowed = iter([True, True])
     answers = api.reboot(nodes(4), at_fault({node(3).id}), may_call=lambda: next(allowed, False)).answers
-    assert [answer.result for answer in answers] == [CallResult.REBOOTED] * 2 + [CallResult.NOT_CALLED] * 2
+    assert [answer.result for answer in answers] == [CallResult.STARTED] * 2 + [CallResult.NOT_CALLED] * 2
     assert len(api.sent) == 2

@@ -172,12 +172,12 @@ def test_lone_surrogates_and_great_lengths_lose_no_line(station: Station) -> Non
 
 def test_answer_that_cannot_be_saved_is_logged_whole(station: Station) -> None:
     """One error for each node: it is all that is left of it."""
-    answers = [Answer(NODE, CallResult.REBOOTED), Answer(NODE, CallResult.FAILED, "InstanceIdInUse", "busy")]
+    answers = [Answer(NODE, CallResult.STARTED), Answer(NODE, CallResult.FAILED, "InstanceIdInUse", "busy")]
     station.telemetry.unrecorded("ml-a", answers)
     station.read()
     fields = ("level", "message", "cluster", "node", "result", "code", "reason")
     assert [tuple(line.get(name) for name in fields) for line in station.logs] == [
-        ("ERROR", "answer not saved", "ml-a", NODE.id, "rebooted", None, ""),
+        ("ERROR", "answer not saved", "ml-a", NODE.id, "started", None, ""),
         ("ERROR", "answer not saved", "ml-a", NODE.id, "failed", "InstanceIdInUse", "busy"),
     ]
 

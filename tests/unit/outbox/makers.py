@@ -27,6 +27,7 @@ TOLD = {
     Outcome.UNREADABLE: "Unreadable",
     Outcome.PROPOSED: None,
     Outcome.UNVERIFIED: None,
+    Outcome.REPLACED: None,
     Outcome.RETRYING: "InstanceIdInUse",
     Outcome.OBSERVED: None,
     Outcome.REBOOTED: None,

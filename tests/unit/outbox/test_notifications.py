@@ -20,7 +20,7 @@ from tests.unit.outbox.makers import FRAME, HOSTILE, KNOWN, LOGICAL, NOW, TOLD, 
 MOST = 262_144
 LISTS = ("Failed", "FailedNodeLogicalIds", "Refused", "Rebooted", "Observed", "Recovered")
 # Each entry is in one of these.
-ENTRIES = (*LISTS, "Proposed", "Superseded", "Unverified", "Unreadable")
+ENTRIES = (*LISTS, "Replaced", "Proposed", "Superseded", "Unverified", "Unreadable")
 UNFAILED = [each for each in TOLD if each not in {Outcome.FAILED, Outcome.NOT_RECOVERED, Outcome.RETRYING}]
 
 
@@ -157,6 +157,7 @@ def test_most_pressing_kind_names_a_message_of_many() -> None:
         "unreadable",
         "proposed",
         "unverified",
+        "replaced",
         "retrying",
         "observed",
         "rebooted",

@@ -74,7 +74,7 @@ def answer(result: CallResult, *failure: str, node: Node | None = None) -> Answe
 
 def test_started_reboot_waits_for_signs_of_health() -> None:
     """Silently, unless the settings say otherwise; the claim and its cost stay."""
-    plan = answered(answer(CallResult.REBOOTED))
+    plan = answered(answer(CallResult.STARTED))
     of = incident_of(plan)
     assert outcomes(plan) == [("rebooted", None)]
     assert (of.state, of.since, of.due, of.until, of.lease_until) == (State.REBOOTED, NOW, hence(15), hence(45), None)
@@ -84,7 +84,7 @@ def test_started_reboot_waits_for_signs_of_health() -> None:
     assert [(each.state, each.seconds, each.counted) for each in plan.changes] == [("rebooted", 60.0, False)]
 
 
-@pytest.mark.parametrize("result", [CallResult.REBOOTED, CallResult.UNKNOWN])
+@pytest.mark.parametrize("result", [CallResult.STARTED, CallResult.UNKNOWN])
 def test_node_that_may_be_rebooted_begins_anew(result: CallResult) -> None:
     """Its tries, its waits and what the API said before were answered by the reboot."""
     before = claimed(tries=1, waits=2, lacks_since=ago(1), note="waits", failure=Failure(*BUSY), rebooted_at=ago(99))
@@ -94,13 +94,13 @@ def test_node_that_may_be_rebooted_begins_anew(result: CallResult) -> None:
 
 def test_started_reboot_is_on_the_topic_where_the_settings_say_so() -> None:
     """And people who were told are told the end."""
-    plan = answered(answer(CallResult.REBOOTED), settings=replace(SETTINGS, notify_rebooted=True))
+    plan = answered(answer(CallResult.STARTED), settings=replace(SETTINGS, notify_rebooted=True))
     assert (incident_of(plan).told, said(plan)) == (True, [("rebooted", None, False, True)])
 
 
 def test_node_listed_as_successful_and_as_failed_is_rebooted_and_reported_as_failed() -> None:
     """It is not rebooted again and again; people read the API's entry once."""
-    plan = answered(answer(CallResult.REBOOTED, *BUSY), settings=RETRYING)
+    plan = answered(answer(CallResult.STARTED, *BUSY), settings=RETRYING)
     of = incident_of(plan)
     assert outcomes(plan) == [("failed", "InstanceIdInUse")]
     assert (of.state, of.told) == (State.REBOOTED, True)
@@ -248,7 +248,7 @@ def test_second_reboot_that_was_not_called_returns_to_the_first_and_is_judged_ag
 
 def test_second_reboot_that_started_runs_from_its_own_claim() -> None:
     """The cooldown and the time-out begin anew."""
-    of = incident_of(answered(answer(CallResult.REBOOTED), of=[second()]))
+    of = incident_of(answered(answer(CallResult.STARTED), of=[second()]))
     assert (of.since, of.until, of.rebooted_at) == (NOW, hence(45), None)
 
 
@@ -259,7 +259,7 @@ def test_answers_are_each_nodes_own() -> None:
     """One failure never changes what happens to its neighbours, and gives back one node of the budget."""
     plan = answered(
         answer(CallResult.FAILED, *BUSY, node=instance(2)),
-        answer(CallResult.REBOOTED),
+        answer(CallResult.STARTED),
         answer(CallResult.FAILED, *BUSY, node=instance(3)),
         of=[claimed(1), claimed(2), claimed(3)],
     )
@@ -274,7 +274,7 @@ def test_failure_of_a_node_that_was_not_asked_for_is_reported() -> None:
     ended = replace(claimed(2), incident=None)
     book = Book().updated(claimed(), ended)
     claims = [Claim(key(2), instance(2), None), Claim(key(), instance(), None)]
-    answers = [answer(CallResult.FAILED, *BUSY, node=odd), answer(CallResult.REBOOTED)]
+    answers = [answer(CallResult.FAILED, *BUSY, node=odd), answer(CallResult.STARTED)]
     plan = record_answers(book, claims, answers, scene(), jitter=0)
     (told,) = [each for node in plan.records if isinstance(node, NodeRecord) for each in node.outbox]
     assert (told.node, told.code, told.message, told.letter, told.topic) == (odd, *BUSY, True, True)
@@ -302,7 +302,7 @@ def test_claim_without_a_report_is_answered_by_no_result() -> None:
 
 @pytest.mark.parametrize("of", [record(logical_id=LOGICAL.id), record(key=LOGICAL_KEY, node=LOGICAL)])
 @pytest.mark.parametrize(
-    ("result", "left"), [(CallResult.FAILED, {"x": NOW}), (CallResult.REBOOTED, {"x": NOW, LOGICAL.id: NOW})]
+    ("result", "left"), [(CallResult.FAILED, {"x": NOW}), (CallResult.STARTED, {"x": NOW, LOGICAL.id: NOW})]
 )
 def test_claim_that_is_given_back_takes_its_logical_id_with_it(
     of: NodeRecord, result: CallResult, left: dict[str, datetime]
@@ -335,7 +335,7 @@ def test_repair_or_withdrawal_during_the_call_is_looked_at_by_the_next_sweep(
 ) -> None:
     """A claim hears only the answer; what else was said must not wait for verify_after."""
     plan = answered(answer(result, *BUSY), of=[of], settings=RETRYING)
-    if result is CallResult.REBOOTED:
+    if result is CallResult.STARTED:
         plan = answered(answer(result), of=[of])
     assert incident_of(plan).due == ANSWERED
 

@@ -198,9 +198,11 @@ def test_guards_are_in_the_order_of_the_design() -> None:
         "awaiting_hyperpod",
         "overridden",
         *list(WRONGS)[6:8],
+        "replaceable",
         "names_known",
         *list(WRONGS)[8:],
         "asked",
+        "replacing",
     ]
 
 

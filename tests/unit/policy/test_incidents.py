@@ -397,7 +397,7 @@ steps = st.lists(
         st.sampled_from([0, 0.5, 1, 2, 5, 14, 15, 31, 45, 100]),
         st.lists(incoming, max_size=4),
         fact_parts,
-        st.sampled_from([*CallResult, CallResult.REBOOTED, CallResult.REBOOTED, None]),
+        st.sampled_from([*CallResult, CallResult.STARTED, CallResult.STARTED, None]),
     ),
     min_size=1,
     max_size=8,
@@ -517,7 +517,7 @@ def test_decision_is_pure_complete_and_safe_in_any_history(drawn: Sequence[Any])
         world.save(plan)
         check_repetition(world, cases, plan, known, healthy=True)
         if world.claims and result:
-            failure = () if result is CallResult.REBOOTED else ("InstanceIdInUse", "busy")
+            failure = () if result is CallResult.STARTED else ("InstanceIdInUse", "busy")
             world.answer([Answer(claim.node, result, *failure) for claim in world.claims])
         world.claims = []
         late = History(now=world.now + minutes * MINUTE, book=world.book)
