@@ -35,6 +35,7 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
                 "remediation.retry_attempts": "2",
                 "remediation.retry_delay": "2s",
                 "remediation.notification_emails": "oncall@example.com",
+                "remediation.overrides": '[{"cluster": "ml-replace-*", "action": "replace"}]',
             },
         )
         system = System(aws, outputs, alarm_topic="")
@@ -573,3 +574,52 @@ def test_nothing_broke_underneath(stage: Stage) -> None:
     assert [json.dumps(line) for line in stage.log if "AccessDenied" in json.dumps(line)] == []
     assert [line for line in stage.log if line["level"] in ("ERROR", "CRITICAL")] == []
     assert stage.system.letters(count=0, Kind="unreadable") == []
+
+
+# -- replacements, where an override says so
+
+
+@story(name="ml-replace-one")
+def test_replaced_node_ends_as_superseded_and_the_next_of_the_day_is_refused(scene: StoryScene) -> Story:
+    """The budget is one for a cluster and day; people are told of each step."""
+    scene.breaks()
+    yield scene.reported("replaced")
+    scene.breaks(scene.cluster.nodes[1])
+    yield scene.reported("refused", code="ReplaceBudgetExceeded")
+    yield scene.became("superseded")
+    yield quiet
+    assert (scene.reboots(), scene.kinds()) == ([], ["replaced", "refused", "superseded"])
+    [replaced] = scene.told()[0]["message"]["Replaced"]
+    assert replaced["NodeId"] == scene.first
+    assert "destroys its volumes" in scene.mail("BEING REPLACED, nothing to do")
+    [letter] = scene.letters()
+    assert (letter["detail"]["NodeId"], letter["detail"]["Retryable"]) == (scene.cluster.nodes[1], True)
+    assert scene.metric("Replaced") == [1]
+
+
+@story(name="ml-replace-lost")
+def test_replacement_whose_answer_was_lost_is_not_repeated_and_its_end_is_told(scene: StoryScene) -> Story:
+    """It was carried out: the instance is gone at the next look."""
+    scene.meets(service="sagemaker", action="BatchReplace", after=True, reset=True)
+    scene.breaks()
+    yield scene.became("superseded")
+    yield quiet
+    assert scene.kinds() == ["failed", "superseded"]
+    [letter] = scene.letters()
+    assert (letter["detail"]["ErrorCode"], letter["detail"]["Action"]) == ("OutcomeUnknown", "replace")
+    assert [line["state"] for line in scene.changes("replaced")] == ["replaced"]
+    assert "a further mail says how this ends" in scene.mail("PERHAPS REPLACED, look at it")
+
+
+@story(name="ml-replace-busy")
+def test_failed_replacement_is_an_entry_of_the_api_in_letter_and_topic(scene: StoryScene) -> Story:
+    """Verbatim, as a failed reboot's, and tried again as often; its budget is given back."""
+    scene.scripts(fail={"code": "InternalServerError"})
+    scene.breaks()
+    yield scene.became("failed", code="InternalServerError")
+    scene.breaks(scene.cluster.nodes[1])
+    yield scene.reported("replaced")
+    yield quiet
+    [letter] = scene.letters()
+    entry = {"NodeId": scene.first, "ErrorCode": "InternalServerError", "Message": letter["detail"]["Message"]}
+    assert scene.told()[0]["message"]["Failed"] == [entry]
