@@ -81,6 +81,22 @@ def test_replacement_that_never_comes_is_not_recovered_after_the_repair_timeout(
     assert "after its replacement was started" in world.letters[0].event["detail"]["Message"]
 
 
+@pytest.mark.parametrize("gone", [True, False])
+def test_instance_that_looks_well_on_its_way_out_is_not_called_recovered(gone: bool) -> None:
+    """It ends as superseded once it is gone; if it never goes, its word counts at the time-out."""
+    world = World(OVERRIDE)
+    node = sick(world)
+    world.deliver()
+    new, node.instance = node.instance, replaced(world)[0]
+    world.passes(MINUTE)
+    world.healthy(node)
+    world.deliver()
+    assert world.ends == []
+    node.instance = new if gone else node.instance
+    world.passes(2 * HOUR)
+    assert world.ends == (["superseded"] if gone else ["recovered"])
+
+
 def test_second_node_of_the_day_is_refused_and_the_next_day_replaced() -> None:
     """The budget is one for a cluster in 24 hours, apart from that of reboots, and another cluster's is its own."""
     world = World(OVERRIDE, FakeCluster(A), FakeCluster(B))

@@ -135,7 +135,9 @@ def look(draft: Draft) -> None:
         return _end_look(
             draft, Outcome.SUPERSEDED, "SageMaker no longer lists the node in this cluster: it was replaced or removed"
         )
-    if evidence.recovered:
+    # An instance that is being replaced may stop its alarm, or look well, on its way out.
+    leaving = incident.state is State.REPLACED and draft.now < (incident.until or draft.now)
+    if evidence.recovered and not leaving:
         return _prove(draft, evidence.withdrawn_at or draft.now)
     if isinstance(facts.cluster, ClusterFacts) and incident.standing:
         repair = announced_repair(incident.standing)
