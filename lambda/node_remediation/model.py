@@ -49,8 +49,9 @@ class Outcome(StrEnum):
     NOT_RECOVERED = "not_recovered"
     UNVERIFIED = "unverified"
 
-    # On the topic alone: a reboot that waits for an answer.
+    # On the topic alone: a reboot that waits for an answer; a node that keeps failing for the same reason.
     PROPOSED = "proposed"
+    RECURRING = "recurring"
 
 
 class IdKind(StrEnum):
@@ -76,7 +77,8 @@ class Node:
 
 class NodeKey(NamedTuple):
     """The key of a node in the ledger: its cluster's name and its instance ID, or its logical ID while no instance is
-    known. A report that names no node has the key `("", message ID)`."""
+    known. A report that names no node has the key `("", message ID)`; what concerns a cluster's notices as a whole has
+    the key `(cluster, "")`."""
 
     cluster: str
     id: str
