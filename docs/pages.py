@@ -14,7 +14,7 @@ from tests.infra.template import Template, synthesize, words
 _WRITTEN = "<!-- Written by `make docs`; edit {source}, not this file. -->"
 
 # The page says once how a duration is written.
-_SUCH_AS = ' such as "90s", "30m", "24h"'
+_SUCH_AS = ' such as "90s", "30m", "7d"'
 
 # Each setting is in one group, in the order of the page.
 _GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -44,7 +44,13 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "retry_attempts",
         "retry_delay",
     ),
-    "Notifications": ("notification_emails", "operations_topic_arn", "notify_rebooted"),
+    "Notifications": (
+        "notification_emails",
+        "operations_topic_arn",
+        "notify_rebooted",
+        "recurrence_window",
+        "burst_window",
+    ),
     "The function": ("batch_size", "batch_window", "max_concurrency", "log_retention_days", "full_sdk"),
     "Your company's rules": (
         "stack_name",
@@ -70,8 +76,8 @@ lists separated by commas:
 make deploy ARGS="-c remediation.cooldown=45m -c remediation.clusters=ml-training,ml-research"
 ```
 
-Durations are written as `"90s"`, `"30m"` or `"24h"`. An unknown key or a wrong value stops the deploy with one line
-that names the key and what it takes.
+Durations are written as `"90s"`, `"30m"`, `"24h"` or `"7d"`. An unknown key or a wrong value stops the deploy with one
+line that names the key and what it takes.
 
 {tables}
 

@@ -52,8 +52,9 @@ class Outcome(StrEnum):
     # Only with the setting escalation, or an override, that replaces.
     REPLACED = "replaced"
 
-    # On the topic alone: a reboot that waits for an answer.
+    # On the topic alone: a reboot that waits for an answer; a node that keeps failing for the same reason.
     PROPOSED = "proposed"
+    RECURRING = "recurring"
 
 
 class IdKind(StrEnum):
@@ -79,7 +80,8 @@ class Node:
 
 class NodeKey(NamedTuple):
     """The key of a node in the ledger: its cluster's name and its instance ID, or its logical ID while no instance is
-    known. A report that names no node has the key `("", message ID)`."""
+    known. A report that names no node has the key `("", message ID)`; what concerns a cluster's notices as a whole has
+    the key `(cluster, "")`."""
 
     cluster: str
     id: str

@@ -22,7 +22,7 @@ from node_remediation.model import Alarm, Case, Change, Failure, Message, NodeKe
 from node_remediation.outbox.letters import letter, raw_letter
 from node_remediation.outbox.mail import Frame, Places
 from node_remediation.outbox.notifications import notify
-from node_remediation.policy.answers import put_off, record_answers, record_sent
+from node_remediation.policy.answers import gathered, notices_of, put_off, record_answers, record_sent
 from node_remediation.policy.draft import REDRIVEN_DELAY, Claim, Plan, Scene, entry_of, result_of
 from node_remediation.policy.incidents import Group, decide, needs_of, oldest_complaint
 from node_remediation.policy.record import Book, Entry, Facts, Missing, NodeRecord, State, derived_id
@@ -90,15 +90,17 @@ class _Loose(NamedTuple):
 class _Run:
     """One invocation on its way: what it knows, what it has written, and what it still has to send.
 
-    `fresh` has the IDs of outbox entries that this invocation sends. `united` has the keys of proposed nodes that have
-    several, by the one to use. `unkept` are entries that could not be kept in the ledger, each with the result of its
-    report, if it has one; `loose` are answers to reports without a node's record.
+    `fresh` has the IDs of outbox entries that this invocation sends, `held` until when notices of a burst wait.
+    `united` has the keys of proposed nodes that have several, by the one to use. `unkept` are entries that could not be
+    kept in the ledger, each with the result of its report, if it has one; `loose` are answers to reports without a
+    node's record.
     """
 
     seconds_left: Callable[[], float]
     lookups: Lookups
     book: Book = field(default_factory=Book)
     fresh: set[str] = field(default_factory=set)
+    held: Mapping[str, datetime] = field(default_factory=dict)
     united: dict[NodeKey, Group] = field(default_factory=dict)
     unkept: list[tuple[Entry, Result | None]] = field(default_factory=list)
     loose: list[_Loose] = field(default_factory=list)
@@ -569,6 +571,7 @@ class Remediator:
         entries = [entry for _, entry in kept] + [entry for entry, _ in run.unkept]
         if not entries:
             return
+        run.held = self._held(run, kept)
         sent = self._send_apart(run, entries) if run.may_send() else {entry.id: entry for entry in entries}
         for entry, result in run.unkept:
             if result and sent[entry.id].unsent:
@@ -578,6 +581,24 @@ class Remediator:
         run.fresh.clear()
         run.unkept.clear()
         self._mark_sent(run, kept, sent)
+
+    def _held(self, run: _Run, kept: Sequence[tuple[NodeKey, Entry]]) -> dict[str, datetime]:
+        """Return until when notices wait that are gathered with others of a burst. Without the ledger, none waits."""
+        clusters: dict[str, dict[NodeKey, list[Entry]]] = {}
+        for key, entry in kept:
+            if key.cluster and entry.topic and self._settings.burst_window:
+                clusters.setdefault(key.cluster, {}).setdefault(key, []).append(entry)
+        try:
+            known = self._to.ledger.load([notices_of(cluster) for cluster in clusters], ()) if clusters else Book()
+        except LookupFailedError:
+            return {}
+        held, now = dict[str, datetime](), self._now()
+        for cluster, of_cluster in clusters.items():
+            told = known.node(notices_of(cluster))
+            if told.key not in known.unreadable:
+                run.book = run.book.updated(told)
+                held |= gathered(of_cluster, told, self._settings, now)
+        return held
 
     def _send_apart(self, run: _Run, entries: Sequence[Entry]) -> dict[str, Entry]:
         """Send entries. One of which no letter or mail can be made stays unsent, and leaves the others as they are."""
@@ -602,9 +623,10 @@ class Remediator:
                     state[entry.id] = replace(entry, letter=False)
             self._log_missed("letters", missed)
         unknown = self._keep_proposals(run, entries)
-        notices = [entry for entry in state.values() if entry.topic and not entry.letter and entry.id not in unknown]
+        waiting = unknown | set(run.held)
+        notices = [entry for entry in state.values() if entry.topic and not entry.letter and entry.id not in waiting]
         frame = Frame(now, self._home, self._places)
-        parts = notify(notices, frame)
+        parts = notify(notices, frame, {name: budget.spends for name, budget in run.book.budgets.items()})
         if parts:
             self._on_effect(Effect.NOTICES)
             missed = self._to.topic.publish([each for each, _ in parts], may_call=run.may_send)
@@ -644,13 +666,20 @@ class Remediator:
         for key, entry in kept:
             by_key.setdefault(key, {})[entry.id] = sent[entry.id]
 
+        told: dict[NodeKey, set[str]] = {}
+        for key, entry in kept:
+            of_cluster = notices_of(key.cluster)
+            if of_cluster in run.book.nodes and entry.topic and not sent[entry.id].topic:
+                told.setdefault(of_cluster, set()).add(key.id)
+
         def plan(book: Book, part: Sequence[Group]) -> Plan:
-            return record_sent(book, by_key, self._scene(run, Facts()), [group[0] for group in part])
+            scene, keys = self._scene(run, Facts()), [group[0] for group in part]
+            return record_sent(book, by_key, scene, keys, held=run.held, told=told)
 
         if by_key:
             self._on_effect(Effect.MARK_SENT)
         for cluster in sorted({key.cluster for key in by_key}):
-            keys = [(key,) for key in by_key if key.cluster == cluster]
+            keys = [(key,) for key in (*by_key, *told) if key.cluster == cluster]
             for part in _parts(keys, NODES_PER_WRITE):
                 self._transact(run, cluster, part, plan)
 

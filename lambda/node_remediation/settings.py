@@ -161,20 +161,20 @@ def _duration(least: str, most: str) -> Kind[timedelta]:
     def parse(value: object) -> timedelta:
         return _within(_read_duration(value), _read_duration(least), _read_duration(most))  # type: ignore[no-any-return]
 
-    return Kind(parse, f'a duration from "{least}" to "{most}" such as "90s", "30m", "24h"', in_words)
+    return Kind(parse, f'a duration from "{least}" to "{most}" such as "90s", "30m", "7d"', in_words)
 
 
 def _read_duration(value: object) -> timedelta:
-    match = re.fullmatch(r"([0-9]{1,9})([smh])", value) if isinstance(value, str) else None
+    match = re.fullmatch(r"([0-9]{1,9})([smhd])", value) if isinstance(value, str) else None
     if match is None:
         raise ValueError
-    return timedelta(seconds=int(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]])
+    return timedelta(seconds=int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]])
 
 
 def in_words(value: timedelta) -> str:
     """Write a duration in the largest unit that divides it more than once: "60m", not "3600s" and not "1h"."""
     seconds = value // timedelta(seconds=1)
-    for unit, size in (("h", 3600), ("m", 60)):
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds > size and seconds % size == 0:
             return f"{seconds // size}{unit}"
     return f"{seconds}s"
@@ -325,6 +325,12 @@ class Settings:
         None, _TOPIC, "topic for alarms on this system itself, in place of the failure topic", of_stack=True
     )
     notify_rebooted: bool = _setting(False, _FLAG, "whether successful reboots are notified too")
+    recurrence_window: timedelta = _setting(
+        "7d", _WINDOW, "the third incident of a node with the same reason in this time is notified as recurring"
+    )
+    burst_window: timedelta = _setting(
+        "60s", _duration("0s", "10m"), "how long notices of a burst are gathered after the first; 0s: not at all"
+    )
     cluster_tag: ClusterTag | None = _setting(None, _TAG, "a tag that IAM requires of each cluster", of_stack=True)
     log_retention_days: int = _setting(
         90, _one_of(LOG_RETENTION_DAYS), "how long the function's logs are kept", of_stack=True

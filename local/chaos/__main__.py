@@ -23,6 +23,7 @@ LIMITS = Limits(
 CONTEXT = {
     "clusters": "ml-*",
     "batch_window": "1s",
+    "burst_window": "5s",
     "cooldown": f"{LIMITS.cooldown:.0f}s",
     "max_reboots_per_node": str(LIMITS.max_reboots_per_node),
     "budget_percent": str(LIMITS.budget_percent),

@@ -12,9 +12,11 @@ from local.demo.looking import Readings
 from local.staging import SimulatedCluster, cluster_entry, health_entry
 
 READER = "oncall@example.com"
-# What the local AWS is deployed with besides cdk.json; a short window, so that no one waits for a batch to fill.
+# What the local AWS is deployed with besides cdk.json; short windows, so that no one waits for a batch to fill
+# or a burst to end.
 CONTEXT = {
     "remediation.batch_window": "1s",
+    "remediation.burst_window": "1s",
     "remediation.notification_emails": READER,
     "remediation.healthy_for": "1s",
 }

@@ -19,6 +19,7 @@ def system() -> Iterator[System]:
             context={
                 "remediation.clusters": "ml-*",
                 "remediation.batch_window": "1s",
+                "remediation.burst_window": "5s",
                 "remediation.budget_percent": "100",
                 "remediation.healthy_for": "1s",
                 "remediation.alarm_topic_arns": topic,

@@ -560,6 +560,30 @@ def test_node_that_is_gone_before_the_next_try_fails_in_the_apis_words(scene: St
     assert [letter["detail"]["ErrorCode"] for letter in scene.letters()] == ["InstanceIdNotFound"]
 
 
+# -- a node that keeps failing
+
+
+@story()
+def test_third_incident_with_the_same_reason_is_recurring(scene: StoryScene) -> Story:
+    """Two recovered, the third is refused at once with the limit: one notification tells both, and the history."""
+    for count in (1, 2):
+        scene.breaks()
+        yield scene.became("recovered", count=count)
+        assert scene.kinds() == []
+    scene.breaks()
+    yield scene.became("refused")
+    yield quiet
+    [told] = scene.told()
+    [refused], [recurring] = told["message"]["Refused"], told["message"]["Recurring"]
+    assert (told["attributes"]["Kind"], refused["ErrorCode"]) == ("refused", "RebootLimitReached")
+    assert (recurring["NodeId"], recurring["IncidentId"]) == (scene.first, scene.changes("refused")[0]["incident"])
+    assert "NvidiaErrorTerminate" in recurring["Reason"]
+    first, second, third = recurring["History"]
+    assert all(" rebooted, " in line and line.endswith(" recovered") for line in (first, second))
+    assert third.endswith(" refused (RebootLimitReached)")
+    assert scene.reboots() == [scene.first] * 2
+
+
 # -- all of them together
 
 

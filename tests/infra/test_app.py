@@ -23,7 +23,7 @@ from tests.infra.template import TOPIC
 
 ROOT = Path(app.__file__).parent
 QUIET = "" if find_interpreter(os.environ) else f"{NO_INTERPRETER}\n"
-DURATION = 'a duration from "1s" to "24h" such as "90s", "30m", "24h"'
+DURATION = 'a duration from "1s" to "24h" such as "90s", "30m", "7d"'
 
 
 def _run(directory: Path, context: dict[str, object]) -> subprocess.CompletedProcess[str]:

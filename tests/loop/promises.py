@@ -9,7 +9,7 @@ from itertools import pairwise
 from node_remediation import codes
 from node_remediation.model import REQUEST, Message, NodeKey, Outcome
 from node_remediation.policy.guards import budget_limit
-from node_remediation.policy.record import REPLACE_WINDOW
+from node_remediation.policy.record import RECURRENCES, REPLACE_WINDOW
 from tests.loop.outside import Kept, Notice, Reboot
 from tests.loop.world import ENDS, Said, World
 
@@ -19,7 +19,7 @@ _NOT_HEARD = {Outcome.CLEARED, Outcome.REFUSED, Outcome.OBSERVED, Outcome.IGNORE
 
 def broken(world: World) -> list[str]:
     """Return what does not hold at any time."""
-    judges = (_storms, _replacements, _needless, _outcomes, _ends, _recoveries, _order)
+    judges = (_storms, _replacements, _needless, _outcomes, _ends, _recoveries, _order, _recurring)
     return [fault for judge in judges for fault in judge(world)]
 
 
@@ -243,6 +243,19 @@ def _order(world: World) -> Iterator[str]:
     for id_, count in Counter(id_ for id_, _, _ in bodies).items():
         if count > 1:
             yield f"letter {id_} says different things"
+
+
+def _recurring(world: World) -> Iterator[str]:
+    """Yield the incidents that were told as recurring in different words: each is told once, or the same again."""
+    told = defaultdict[str, set[tuple[str, ...]]](set)
+    for notice in world.notices:
+        if notice.list == "Recurring":
+            told[notice.entry["IncidentId"]].add(tuple(notice.entry["History"]))
+    for incident, histories in told.items():
+        if incident not in world.opened or any(len(lines) != RECURRENCES for lines in histories):
+            yield f"incident {incident} was told as recurring with {histories}"
+        if len(histories) > 1 and not world.may_repeat_letters:
+            yield f"incident {incident} was told as recurring {len(histories)} times: {histories}"
 
 
 def _same(world: World, letter: Kept, notice: Notice) -> bool:

@@ -494,10 +494,10 @@ def test_entry_that_cannot_be_written_as_mail_holds_up_no_other(
     world = World(Settings(clusters=("ml-z",)))
     odd, other = world.node(1), world.node(2)
 
-    def write(entries: Sequence[Entry], frame: Frame) -> str:
+    def write(entries: Sequence[Entry], frame: Frame, *, summary: str) -> str:
         if any(entry.node and entry.node.id == odd.instance for entry in entries):
             raise ZeroDivisionError
-        return mail_text(entries, frame)
+        return mail_text(entries, frame, summary=summary)
 
     monkeypatch.setattr("node_remediation.outbox.notifications.mail_text", write)
     world.unhealthy(odd)

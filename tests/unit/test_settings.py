@@ -71,6 +71,8 @@ def test_no_context_gives_the_documented_defaults() -> None:
         "notification_emails": [],
         "operations_topic_arn": None,
         "notify_rebooted": False,
+        "recurrence_window": "7d",
+        "burst_window": "60s",
         "cluster_tag": None,
         "log_retention_days": 90,
         "mode": "active",
@@ -190,6 +192,10 @@ def test_settings_survive_cdk_json_exactly(context: dict[str, object]) -> None:
         ("max_concurrency", "2", 2),
         ("notify_rebooted", "true", True),
         ("notify_rebooted", "False", False),
+        ("recurrence_window", "168h", timedelta(days=7)),
+        ("recurrence_window", "2d", timedelta(days=2)),
+        ("burst_window", "0s", timedelta(0)),
+        ("burst_window", "10m", timedelta(minutes=10)),
         ("cluster_tag", "team=ml=1", ClusterTag("team", "ml=1")),
         ("cluster_tag", "null", None),
         ("log_retention_days", "7", 7),
@@ -255,6 +261,11 @@ def test_text_from_the_command_line_is_read_by_the_keys_kind(key: str, text: str
         ("notification_emails", "oncall"),
         ("notification_emails", "a b@example.com"),
         ("notify_rebooted", "yes"),
+        ("recurrence_window", "169h"),
+        ("recurrence_window", "8d"),
+        ("recurrence_window", "0s"),
+        ("burst_window", "601s"),
+        ("burst_window", "1w"),
         ("notify_rebooted", 1),
         ("cluster_tag", "team"),
         ("cluster_tag", "=ml"),
@@ -329,7 +340,7 @@ def test_wrong_value_is_refused_in_one_line_that_names_the_key_and_what_it_takes
         ({"budget_percent": 0}, "remediation.budget_percent: takes a whole number from 1 to 100, not 0"),
         (
             {"budget_window": "8760h"},
-            'remediation.budget_window: takes a duration from "1s" to "168h" such as "90s", "30m", "24h", not "8760h"',
+            'remediation.budget_window: takes a duration from "1s" to "7d" such as "90s", "30m", "7d", not "8760h"',
         ),
         ({"cooldown": "2h"}, 'remediation.cooldown: takes at most budget_window, which is "60m", not "2h"'),
         (
@@ -342,7 +353,7 @@ def test_wrong_value_is_refused_in_one_line_that_names_the_key_and_what_it_takes
         ),
         (
             {"verify_timeout": "25h"},
-            'remediation.verify_timeout: takes a duration from "1s" to "24h" such as "90s", "30m", "24h", not "25h"',
+            'remediation.verify_timeout: takes a duration from "1s" to "24h" such as "90s", "30m", "7d", not "25h"',
         ),
     ],
 )
@@ -429,7 +440,7 @@ def test_verify_after_may_be_as_long_as_verify_timeout_but_no_longer() -> None:
 
 def test_no_window_is_longer_than_the_ledger_remembers() -> None:
     """Else a reboot would be forgotten before its window ends."""
-    longest = Settings.from_context({"budget_window": "168h", "max_reboots_window": "168h"})
+    longest = Settings.from_context({"budget_window": "7d", "max_reboots_window": "168h", "recurrence_window": "7d"})
     assert (longest.budget_window, longest.max_reboots_window) == (timedelta(hours=168),) * 2
     assert longest.budget_window <= LEDGER_RETENTION
 
@@ -445,7 +456,10 @@ def test_no_window_is_longer_than_the_ledger_remembers() -> None:
         (3_601, "3601s"),
         (5_400, "90m"),
         (7_200, "2h"),
-        (604_800, "168h"),
+        (86_400, "24h"),
+        (90_000, "25h"),
+        (172_800, "2d"),
+        (604_800, "7d"),
     ],
 )
 def test_duration_is_written_as_a_person_would(seconds: int, words: str) -> None:
@@ -528,7 +542,7 @@ def test_overrides_are_read_from_both_and_written_as_they_were(given_: object) -
         ),
         ([{}, {"acton": "ask"}], "entry 2: acton: no such field; there are cluster, instance_group, source, reason"),
         ([{"action": "drain"}], 'entry 1: action: takes one of reboot, ask, replace, none, not "drain"'),
-        ([{"wait": "2 min"}], 'entry 1: wait: takes a duration from "0s" to "24h" such as "90s", "30m", "24h", not "2'),
+        ([{"wait": "2 min"}], 'entry 1: wait: takes a duration from "0s" to "24h" such as "90s", "30m", "7d", not "2'),
         ([{"source": "alert"}], "entry 1: source: takes hyperpod, request, alarm:NAME, alert:NAME or *, not"),
         (
             [{"cluster": "ml_a"}],

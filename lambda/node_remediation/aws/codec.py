@@ -28,7 +28,7 @@ _LAST_TIME = (datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND
 # No number here has a meaning beyond this, and DynamoDB takes 38 digits.
 _MOST = 10**15
 # Fields with texts for people, which are cut before names and IDs are: those are compared.
-_TEXTS = frozenset({"excerpt", "history", "message", "note", "reason", "recommendation"})
+_TEXTS = frozenset({"excerpt", "history", "message", "note", "reason", "recommendation", "story"})
 # An alarm's tags only serve to find its cluster, which is known here.
 _NOT_KEPT = frozenset({"tags"})
 

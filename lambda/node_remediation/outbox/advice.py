@@ -50,6 +50,13 @@ _OUTCOMES: dict[str, Advice] = {
         'send it with "Vetoed" in place of "Approved". A "Reason" may be added.',
         Command.ANSWER,
     ),
+    Outcome.RECURRING: Advice(
+        "RECURRING",
+        "find the cause",
+        "A reboot does not cure this node for long. Find the cause of these incidents: a part of the node that fails "
+        "again and again, the work that runs on it, or an alarm that is wrong. If it is the node, replace it (aws "
+        "sagemaker batch-replace-cluster-nodes; this destroys the node's volumes).",
+    ),
     Outcome.RETRYING: Advice("NOT REBOOTED YET", "nothing to do"),
     Outcome.OBSERVED: Advice("OBSERVED, NOT REBOOTED", "nothing to do"),
     Outcome.REBOOTED: Advice("BEING REBOOTED", "nothing to do"),

@@ -85,6 +85,7 @@ _ORDER = (
     Outcome.PROPOSED,
     Outcome.UNVERIFIED,
     Outcome.REPLACED,
+    Outcome.RECURRING,
     Outcome.RETRYING,
     Outcome.OBSERVED,
     Outcome.REBOOTED,
@@ -93,7 +94,7 @@ _ORDER = (
 )
 # The outcomes that leave a letter in the dead-letter queue; with the next, those that ask for a look.
 _LETTERED = (Outcome.FAILED, Outcome.NOT_RECOVERED, Outcome.REFUSED, Outcome.UNREADABLE)
-_LOOKED_AT = (*_LETTERED, Outcome.PROPOSED, Outcome.UNVERIFIED)
+_LOOKED_AT = (*_LETTERED, Outcome.PROPOSED, Outcome.UNVERIFIED, Outcome.RECURRING)
 # The outcomes after which no recommendation of HyperPod's holds any more.
 _OVER = (Outcome.RECOVERED, Outcome.SUPERSEDED)
 
@@ -115,11 +116,12 @@ def by_section(entries: Sequence[Entry]) -> list[Section]:
     ]
 
 
-def mail_text(entries: Sequence[Entry], frame: Frame) -> str:
-    """Return the text for the entries of one cluster."""
+def mail_text(entries: Sequence[Entry], frame: Frame, *, summary: str = "") -> str:
+    """Return the text for the entries of one cluster. A summary comes first."""
     cluster = entries[0].cluster
     where = f"HyperPod cluster {cluster}" if cluster else "HyperPod, cluster not known"
-    parts = [f"{where}, {frame.home.region}, account {frame.home.account}\n{_utc(frame.now)}"]
+    parts = [summary] if summary else []
+    parts.append(f"{where}, {frame.home.region}, account {frame.home.account}\n{_utc(frame.now)}")
     sections = by_section(entries)
     for section in sections:
         parts += [*_what_happened(section, frame), *_do_now(section, frame)]
@@ -159,7 +161,9 @@ def _said(entry: Entry, frame: Frame) -> str:
     """Return what happened to an entry's node, in order: report, reboots, outcome, HyperPod's own words."""
     lines = [_reported(entry, frame), _history(entry, frame)]
     coded = entry.code and entry.outcome is not Outcome.NOT_RECOVERED  # the heading says that, and so does the message
-    if coded or entry.message != entry.trigger.reason:  # which is quoted above
+    if entry.history:
+        lines += [f"Its latest incidents with the same reason, {entry.message}:", *entry.history]
+    elif coded or entry.message != entry.trigger.reason:  # which is quoted above
         lines.append(f"{entry.code}: {entry.message}" if coded else entry.message)
     if entry.times > 1:
         lines.append(f"This happened {entry.times} times before this mail could be sent.")

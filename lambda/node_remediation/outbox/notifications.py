@@ -1,11 +1,13 @@
 """Notifications: the topic's messages, JSON for machines and text for people, one per cluster. Pure."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 
 from node_remediation.model import IdKind, Outcome
+from node_remediation.outbox.burst import Burst, Spends, burst_of
 from node_remediation.outbox.letters import attribute, bounded_entry, byte_count, json_text, kind_of
 from node_remediation.outbox.mail import Frame, Section, by_section, mail_text
 from node_remediation.policy.record import Entry
@@ -54,44 +56,57 @@ class Notification:
         return byte_count(self.subject, self.message, *attributes)
 
 
-def notify(entries: Sequence[Entry], frame: Frame) -> list[tuple[Notification, Sequence[Entry]]]:
-    """Return one notification per cluster, each with its entries; several where one would be too long for SNS."""
+def notify(
+    entries: Sequence[Entry], frame: Frame, spends: Mapping[str | None, Spends] = MappingProxyType({})
+) -> list[tuple[Notification, Sequence[Entry]]]:
+    """Return one notification per cluster, each with its entries; several where one would be too long for SNS.
+
+    `spends` has the reboots of each cluster, of most of which there is no entry.
+    """
     by_cluster: dict[str | None, list[Entry]] = {}
     for entry in entries:
         by_cluster.setdefault(entry.cluster, []).append(entry)
-    return [part for of_cluster in by_cluster.values() for part in _split(of_cluster, frame)]
+    return [
+        part
+        for cluster, of_cluster in by_cluster.items()
+        for part in _split(of_cluster, frame, burst_of(of_cluster, spends.get(cluster, ()), frame.now))
+    ]
 
 
-def _split(entries: Sequence[Entry], frame: Frame) -> list[tuple[Notification, Sequence[Entry]]]:
+def _split(entries: Sequence[Entry], frame: Frame, burst: Burst | None) -> list[tuple[Notification, Sequence[Entry]]]:
     """Return the notifications for one cluster. An entry by itself always fits: it is bounded."""
-    notification = _compose([bounded_entry(entry) for entry in entries], frame)
+    notification = _compose([bounded_entry(entry) for entry in entries], frame, burst)
     if notification.size <= MOST_BYTES or len(entries) == 1:
         return [(notification, entries)]
     middle = len(entries) // 2
-    return [*_split(entries[:middle], frame), *_split(entries[middle:], frame)]
+    return [*_split(entries[:middle], frame, burst), *_split(entries[middle:], frame, burst)]
 
 
-def _compose(entries: Sequence[Entry], frame: Frame) -> Notification:
+def _compose(entries: Sequence[Entry], frame: Frame, burst: Burst | None) -> Notification:
     sections = by_section(entries)
     return Notification(
-        subject=_subject(entries, sections, frame),
-        json=json_text(_machine_body(entries, frame)),
-        text=mail_text(entries, frame),
+        subject=_subject(entries, sections, frame, burst),
+        json=json_text(_machine_body(entries, frame, burst)),
+        text=mail_text(entries, frame, summary=burst.summary if burst else ""),
         cluster=attribute(entries[0].cluster),
         kind=kind_of(sections[0].outcome),
         error_codes=tuple(dict.fromkeys(attribute(entry.code) for entry in entries if entry.code)),
     )
 
 
-def _machine_body(entries: Sequence[Entry], frame: Frame) -> dict[str, object]:
-    lists: dict[str, list[dict[str, str]]] = {name: [] for name in _LISTS}
+def _machine_body(entries: Sequence[Entry], frame: Frame, burst: Burst | None) -> dict[str, object]:
+    lists: dict[str, list[Mapping[str, object]]] = {name: [] for name in _LISTS}
     for entry in entries:
-        id_ = {entry.node.kind.value: entry.node.id} if entry.node else {}
+        id_: dict[str, object] = {entry.node.kind.value: entry.node.id} if entry.node else {}
         code = {"ErrorCode": entry.code} if entry.code else {}
         if entry.outcome is Outcome.PROPOSED:
             proposal = {"IncidentId": entry.incident or "", "Reason": entry.message}
             expires = {"Expires": _iso(entry.again_at)} if entry.again_at else {}
             lists.setdefault("Proposed", []).append(id_ | proposal | expires)
+            continue
+        if entry.outcome is Outcome.RECURRING:
+            recurring = {"IncidentId": entry.incident or "", "Reason": entry.message, "History": list(entry.history)}
+            lists.setdefault("Recurring", []).append(id_ | recurring)
             continue
         lists.setdefault(_list_of(entry), []).append(id_ | code | {"Message": entry.message})
         if entry.outcome is Outcome.RETRYING:
@@ -102,6 +117,7 @@ def _machine_body(entries: Sequence[Entry], frame: Frame) -> dict[str, object]:
         "AccountId": frame.home.account,
         "Region": frame.home.region,
         "Time": _iso(frame.now),
+        **({"Summary": burst.summary} if burst else {}),
         **lists,
     }
 
@@ -116,14 +132,16 @@ def _iso(time: datetime) -> str:
     return f"{time:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _subject(entries: Sequence[Entry], sections: Sequence[Section], frame: Frame) -> str:
+def _subject(entries: Sequence[Entry], sections: Sequence[Section], frame: Frame, burst: Burst | None) -> str:
     """Return region, cluster, the node or their number, the most pressing words, and how many others there are."""
     first = sections[0]
-    nodes = {entry.node for entry in entries}
+    nodes, all_of_them = {entry.node for entry in entries}, burst.nodes if burst else len(entries)
     summary = first.headline
-    if len(first.entries) < len(entries):
-        summary += f" ({len(first.entries)} of {len(entries)})"
-    if len(nodes if nodes != {None} else entries) == 1:
+    if len(first.entries) < all_of_them:
+        summary += f" ({len(first.entries)} of {all_of_them})"
+    if burst:
+        which = f" {burst.nodes} nodes in {burst.minutes} min"
+    elif len(nodes if nodes != {None} else entries) == 1:
         which = "".join(f" {_cut(node.id, _LONGEST_NODE)}" for node in nodes if node)
     else:
         which = f" {len(entries)} reports" if None in nodes else f" {len(nodes)} nodes"

@@ -1,19 +1,25 @@
-"""The changes to a node's record after a reboot call was answered, and after outbox entries were sent. Pure."""
+"""The changes to records after a reboot call was answered, and before and after outbox entries are sent. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 
 from node_remediation import codes
 from node_remediation.model import Answer, CallResult, Failure, NodeKey, Outcome
 from node_remediation.policy.draft import FIRST_WAIT, LONGEST_WAIT, Claim, Draft, Plan, Scene, plan_of
 from node_remediation.policy.judging import lack, next_look, started
 from node_remediation.policy.record import Book, Entry, Missing, NodeRecord, State
+from node_remediation.settings import Settings
 
 STARTED = "SageMaker started the reboot"
 REPLACING = "SageMaker started to replace the node, which destroys its volumes and takes 20 to 30 minutes"
 _SECOND = timedelta(seconds=1)
 _LONGEST_RETRY = timedelta(minutes=15)
+# So many nodes of one cluster, of which people are told within this time, are a burst.
+MANY_NODES = 5
+BURST = timedelta(minutes=10)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def record_answers(
@@ -162,22 +168,65 @@ def _say_unasked(draft: Draft, answers: Sequence[Answer]) -> None:
         draft.say(Outcome.FAILED, answer.message, code=code, letter=True, topic=True, node=answer.node)
 
 
-def record_sent(book: Book, sent: Mapping[NodeKey, Mapping[str, Entry]], scene: Scene, keys: Sequence[NodeKey]) -> Plan:
-    """Mark entries as sent. Unsent ones are tried again later, after a longer wait each time."""
+def notices_of(cluster: str) -> NodeKey:
+    """Return the key of the record that has the nodes of a cluster of which people were told."""
+    return NodeKey(cluster, "")
+
+
+def gathered(
+    entries: Mapping[NodeKey, Collection[Entry]], told: NodeRecord, settings: Settings, now: datetime
+) -> dict[str, datetime]:
+    """Return until when the notices of entries about one cluster's nodes wait, as they are of a burst; by entry.
+
+    Once people were told within burst_window, and with these of MANY_NODES nodes, the others wait for the window's end.
+    It is the same for all that are written in it, so that one sweep sends them together. A proposal never waits.
+    """
+    window, times = settings.burst_window, [at for at in told.told.values() if at > now - BURST]
+    nodes = {id_ for id_, at in told.told.items() if at > now - BURST} | {key.id for key in entries}
+    if not window or len(nodes) < MANY_NODES or max(times, default=_EPOCH) <= now - window:
+        return {}
+    ends = {
+        entry.id: _EPOCH + ((entry.at - _EPOCH) // window + 1) * window
+        for of_node in entries.values()
+        for entry in of_node
+        if entry.outcome is not Outcome.PROPOSED
+    }
+    return {id_: end for id_, end in ends.items() if end > now}
+
+
+def record_sent(
+    book: Book,
+    sent: Mapping[NodeKey, Mapping[str, Entry]],
+    scene: Scene,
+    keys: Sequence[NodeKey],
+    *,
+    held: Mapping[str, datetime] = MappingProxyType({}),
+    told: Mapping[NodeKey, Collection[str]] = MappingProxyType({}),
+) -> Plan:
+    """Mark entries as sent. Unsent ones are tried again later, after a longer wait each time, or when `held` ends.
+
+    `told` has the nodes of which people were told, by the key of their cluster's record.
+    """
     records = []
     for key in keys:
-        record = book.node(key)
-        outbox = tuple(_after_sending(entry, sent.get(key, {}).get(entry.id), scene) for entry in record.outbox)
-        changed = replace(record, outbox=tuple(entry for entry in outbox if entry.unsent))
+        record, of_node = book.node(key), sent.get(key, {})
+        outbox = tuple(_after_sending(entry, of_node.get(entry.id), scene, held) for entry in record.outbox)
+        changed = replace(
+            record,
+            outbox=tuple(entry for entry in outbox if entry.unsent),
+            told={**record.told, **dict.fromkeys(told.get(key, ()), scene.now)},
+        )
         if changed != record:
             records.append(changed)
     return Plan(records=tuple(records))
 
 
-def _after_sending(entry: Entry, tried: Entry | None, scene: Scene) -> Entry:
+def _after_sending(entry: Entry, tried: Entry | None, scene: Scene, held: Mapping[str, datetime]) -> Entry:
     if tried is None:
         return entry
     entry = replace(entry, letter=entry.letter and tried.letter, topic=entry.topic and tried.topic)
+    if entry.topic and not entry.letter and entry.id in held:
+        return replace(entry, due=held[entry.id])
     wait = min(FIRST_WAIT * 2 ** min(entry.sends, 5), LONGEST_WAIT)
     return replace(entry, sends=entry.sends + 1, due=scene.now + wait)
 

@@ -19,12 +19,14 @@ from node_remediation.model import (
 )
 from node_remediation.policy.record import (
     MOST_TOLD_REBOOTS,
+    RECURRENCES,
     Budget,
     Entry,
     Facts,
     Incident,
     Missing,
     NodeRecord,
+    Past,
     Record,
     State,
     derived_id,
@@ -128,10 +130,13 @@ class Draft:
         """Put an incident that changed its state in place of the record's, with a line for log and history."""
         self.keep(incident)
         self._change(incident, incident.state.value, reason, code, seconds, counted=self.speaker is None)
+        if incident.state in (State.REBOOTED, State.REPLACED, State.REPAIRING):
+            self._remember(incident.state.value, code, incident.since, counts=True)
 
     def end(self, end: Outcome, reason: str, *, code: str | None = None, seconds: float | None = None) -> None:
         """End the incident, with a line for log and history."""
         self._change(self.incident, end.value, reason, code, seconds, counted=self.speaker is None)
+        self._remember(end.value, code, self.now, counts=end is not Outcome.CLEARED)
         self.keep(None)
 
     def _change(
@@ -141,6 +146,32 @@ class Draft:
         change = Change(incident.id, key.cluster, incident.node.id, state, reason, code, seconds, counted)
         self.changes.append(change)
         self.record = self.record.noted(self.now, f"{state}: {f'{code}: ' if code else ''}{reason}"[:500])
+
+    def _remember(self, state: str, code: str | None, at: datetime, *, counts: bool) -> None:
+        """Count the incident once something was done or decided, and continue its story; tell people of the third.
+
+        It is a part of the one before if it counts less than a cooldown after that, as when an alarm bounces, or if it
+        was complained of before that, as in a redriven letter.
+        """
+        incident, about, past = self.incident, self.incident.about, self.record.past
+        last = past[-1] if past else None
+        if about is None or not (counts or (last and last.incident == incident.id)):
+            return
+        same_day = at.date() == (last.at if last and last.incident == incident.id else incident.opened_at).date()
+        step = f"{at:{'%H:%M' if same_day else '%Y-%m-%d %H:%M'}} {state.replace('_', ' ')}"
+        coded = f"{step} ({code})" if code else step
+        apart = self.scene.settings.cooldown
+        if last and (last.incident == incident.id or incident.opened_at <= last.at or at < last.at + apart):
+            story = last.story if step in last.story else f"{last.story}, {coded}"
+            self.record = replace(self.record, past=(*past[:-1], replace(last, incident=incident.id, story=story)))
+            return
+        story = f"{incident.opened_at:%Y-%m-%d} UTC: {incident.opened_at:%H:%M} reported, {coded}"
+        self.record = replace(self.record, past=(*past, Past(incident.id, about, at, story)))
+        since = self.now - self.scene.settings.recurrence_window
+        alike = [each.story for each in self.record.past if each.about == about and each.at > since][-RECURRENCES:]
+        if len(alike) == RECURRENCES:
+            self.say(Outcome.RECURRING, about, topic=True, history=tuple(alike))
+            self.keep(replace(incident, told=True))
 
     def answer(self, case: Case, outcome: Outcome, reason: str, code: str | None = None) -> None:
         """Give a report its outcome."""
@@ -170,6 +201,7 @@ class Draft:
         case: Case | None = None,
         again_at: datetime | None = None,
         node: Node | None = None,
+        history: tuple[str, ...] = (),
     ) -> None:
         """Add an entry to the outbox, about the node's incident or, with `case`, about a report with its own answer."""
         about = _of_report(case) if case else _of_incident(self.incident)
@@ -185,6 +217,7 @@ class Draft:
             letter=letter,
             topic=topic,
             again_at=again_at,
+            history=history,
         )
         entry = self._with_circumstances(entry, about_incident=case is None, about_node=node is None)
         outbox, id_ = _with_entry(self.record.outbox, entry)

@@ -10,7 +10,7 @@ from node_remediation.policy.draft import Draft, Plan, Scene, is_waiting_state, 
 from node_remediation.policy.guards import announced_repair
 from node_remediation.policy.judging import judge_incident, started
 from node_remediation.policy.looking import look
-from node_remediation.policy.record import GONE, Book, Complaint, Incident, NodeRecord, Sign, State
+from node_remediation.policy.record import GONE, Book, Complaint, Incident, NodeRecord, Past, Sign, State
 from node_remediation.policy.reports import ask, complaint_of, follow, hear, reply, withdraw
 from node_remediation.settings import Settings
 
@@ -81,12 +81,13 @@ def _with_other(record: NodeRecord, other: NodeRecord) -> NodeRecord:
         signs[source] = _later_sign(signs.get(source, Sign()), sign)
     if other.advice:
         record = record.advised(other.advice)
+    incident = _one_incident([each for each in (record.incident, other.incident) if each], signs)
     return replace(
         record,
         node=record.node or other.node,
         logical_id=record.logical_id or other.logical_id,
         group=record.group or other.group,
-        incident=_one_incident([each for each in (record.incident, other.incident) if each], signs),
+        incident=incident,
         outbox=(*record.outbox, *other.outbox),
         reboots=tuple(sorted({*record.reboots, *other.reboots})),
         replacements=tuple(sorted({*record.replacements, *other.replacements})),
@@ -96,7 +97,15 @@ def _with_other(record: NodeRecord, other: NodeRecord) -> NodeRecord:
         | {code: time for code, time in record.told.items() if code not in other.told},
         handled={**other.handled, **record.handled},
         history=tuple(sorted((*other.history, *record.history))),
+        past=_one_past(record, other, incident),
     )
+
+
+def _one_past(record: NodeRecord, other: NodeRecord, incident: Incident | None) -> tuple[Past, ...]:
+    """Return the incidents that count of both, less one that joins the other's: it is none of its own any more."""
+    joined = {each.incident.id for each in (record, other) if each.incident} - {incident.id if incident else ""}
+    past = {each.incident: each for each in (*other.past, *record.past) if each.incident not in joined}
+    return tuple(sorted(past.values(), key=lambda each: each.at))
 
 
 def _one_incident(incidents: Sequence[Incident], signs: Mapping[str, Sign]) -> Incident | None:

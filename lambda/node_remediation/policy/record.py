@@ -3,7 +3,7 @@
 Every part is bounded, so that an item stays under DynamoDB's 400 KB: see the constants below.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -11,13 +11,29 @@ from types import MappingProxyType
 from typing import NamedTuple, Self
 from uuid import UUID, uuid5
 
-from node_remediation.model import Alarm, AlarmState, ClusterFacts, Failure, Node, NodeFacts, NodeKey, Outcome, Trigger
+from node_remediation.model import (
+    REQUEST,
+    Alarm,
+    AlarmState,
+    ClusterFacts,
+    Failure,
+    Node,
+    NodeFacts,
+    NodeKey,
+    Outcome,
+    Trigger,
+    bounded,
+)
 from node_remediation.settings import LEDGER_RETENTION
 
 # Item bounds (design: an item stays under 300 KB).
 MOST_COMPLAINTS = 20
 MOST_ENTRIES = 20
 MOST_HISTORY = 50
+MOST_PAST = 12
+# A node recurs with as many incidents of one reason; more of one reason are not kept.
+RECURRENCES = 3
+LONGEST_REASON = 200
 MOST_TOLD_REBOOTS = 5
 MOST_HANDLED = 100
 MOST_SOURCES = 50
@@ -150,9 +166,32 @@ class Incident:
         return replace(self, complaints=(*others, replace(complaint, first_made_at=None)))
 
     @property
+    def about(self) -> str | None:
+        """The reason of the first complaint: the alarm's name, or HyperPod's words; None where a person asked."""
+        first = min(self.complaints, key=lambda each: each.began_at)
+        if first.source == REQUEST:
+            return None
+        reason = replace(first.alarm, series=None).source if first.alarm else first.trigger.reason
+        return bounded(reason or first.source, LONGEST_REASON)
+
+    @property
     def standing(self) -> tuple[Complaint, ...]:
         """The complaints that were not withdrawn, oldest first."""
         return tuple(sorted((each for each in self.complaints if not each.withdrawn), key=lambda each: each.made_at))
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """An incident that counts: of a node that was rebooted or replaced, or that HyperPod repairs; or one that ended
+    refused, failed or observed.
+
+    `about` is its reason, `at` the time since when it counts, `story` what became of it, in one line.
+    """
+
+    incident: str
+    about: str
+    at: datetime
+    story: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +206,8 @@ class Entry:
     `replacing` marks what is about a replacement, not a reboot. For people: `reboots` has the node's latest claims,
     `repair_since` the beginning of HyperPod's own repair, `group` the instance group. `eks` and `automatic` tell
     the cluster's orchestrator and NodeRecovery, where they are known. `message_id` and `excerpt` are of a message
-    that names no node or cannot be read.
+    that names no node or cannot be read. `history` has the stories of a recurring node's latest incidents with the
+    reason in `message`.
     """
 
     id: str
@@ -196,6 +236,7 @@ class Entry:
     group: str | None = None
     eks: bool | None = None
     automatic: bool | None = None
+    history: tuple[str, ...] = ()
     message_id: str = ""
     excerpt: str = ""
     replacing: bool = False
@@ -225,11 +266,12 @@ class NodeRecord:
     they are known. `advice` is HyperPod's latest complaint that names a repair action; it outlives its incident.
     `reboots` has the claims that count for cooldown and limit, `replacements` those of replacements, for the
     cooldown; `last_claim` is the latest claim, also one that was given back: a report that is not later is a
-    duplicate. `signs` is by source. `told` has the time at which each code was last told. `handled` has the IDs of
-    requests and letters that were dealt with. `put_off` counts sweeps that failed on this record in a row,
-    `put_off_until` is when it is looked at again. `proposal_of` is the key of the node whose incident has this
-    record's ID in its key: an answer to a proposal names the incident alone. `version` counts writes; 0 was never
-    written. `written_by` is the token of the write that made this version.
+    duplicate. `signs` is by source. `told` has the time at which each code was last told; in a cluster's own
+    record, at which people were last told of each node. `past` has the incidents that count, the latest last.
+    `handled` has the IDs of requests and letters that were dealt with. `put_off` counts sweeps that failed on this
+    record in a row, `put_off_until` is when it is looked at again. `proposal_of` is the key of the node whose
+    incident has this record's ID in its key: an answer to a proposal names the incident alone. `version` counts
+    writes; 0 was never written. `written_by` is the token of the write that made this version.
     """
 
     key: NodeKey
@@ -247,6 +289,7 @@ class NodeRecord:
     told: Mapping[str, datetime] = field(default_factory=lambda: MappingProxyType({}))
     handled: Mapping[str, datetime] = field(default_factory=lambda: MappingProxyType({}))
     history: tuple[tuple[datetime, str], ...] = ()
+    past: tuple[Past, ...] = ()
     put_off: int = 0
     put_off_until: datetime | None = None
     proposal_of: NodeKey | None = None
@@ -312,6 +355,7 @@ class NodeRecord:
             told=dict(sorted(told.items(), key=lambda each: each[1])[-MOST_CODES:]),
             handled={id_: at for id_, at in self.handled.items() if at > handled_from},
             history=self.history[-MOST_HISTORY:],
+            past=_latest_of_each([each for each in self.past if each.at > oldest])[-MOST_PAST:],
         )
 
     def written(self) -> Self:
@@ -386,6 +430,13 @@ class Budget:
     def written(self) -> Self:
         """Return the budget as it is in the ledger after a write."""
         return replace(self, version=self.version + 1)
+
+
+def _latest_of_each(past: Sequence[Past]) -> tuple[Past, ...]:
+    """Return the latest incidents of each reason, so that those of a bouncing alarm push no other reason's out."""
+    later = (past[place:] for place in range(len(past)))
+    kept = ([each.about for each in rest].count(rest[0].about) <= RECURRENCES for rest in later)
+    return tuple(each for each, is_kept in zip(past, kept, strict=True) if is_kept)
 
 
 def _latest(times: Mapping[str, datetime]) -> dict[str, datetime]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from node_remediation.aws.codec import MOST_BYTES, UnreadableItemError, decode, encode, fitted, from_ms, to_ms
 from node_remediation.model import Alarm, Failure, IdKind, Node, NodeKey, Outcome, Trigger
 from node_remediation.policy import record as bounds
-from node_remediation.policy.record import Budget, Complaint, Entry, Incident, NodeRecord, Record, Sign, State
+from node_remediation.policy.record import Budget, Complaint, Entry, Incident, NodeRecord, Past, Record, Sign, State
 from tests.unit.aws.strategies import node_records, records
 
 NOW = datetime(2026, 11, 23, 2, 14, 7, tzinfo=UTC)
@@ -168,6 +168,7 @@ def _full(text: str) -> list[Record]:
         recommendation=text,
         alarm=alarm,
         again_at=NOW,
+        history=(text,) * bounds.RECURRENCES,
     )
     record = NodeRecord(
         NodeKey(text, text),
@@ -183,13 +184,16 @@ def _full(text: str) -> list[Record]:
         told=dict.fromkeys(keys[: bounds.MOST_CODES], NOW),
         handled=dict.fromkeys(keys[: bounds.MOST_HANDLED], NOW),
         history=((NOW, text),) * bounds.MOST_HISTORY,
+        past=(Past(text, text[: bounds.LONGEST_REASON], NOW, text),) * bounds.MOST_PAST,
         put_off=10**15,
         put_off_until=NOW,
         written_by=text,
     )
     spends = ((NOW, 10**6),) * bounds.MOST_SPENDS
     logical_ids = dict.fromkeys(keys[: bounds.MOST_LOGICAL_IDS], NOW)
-    return [record, Budget(text, 10**15, spends, spends, logical_ids, logical_ids, spends, spends, text)]
+    replacements = spends[:100]  # the most that the setting replace_budget takes
+    budget = Budget(text, 10**15, spends, spends, logical_ids, logical_ids, replacements, replacements, text)
+    return [record, budget]
 
 
 def _size(value: Any) -> int:

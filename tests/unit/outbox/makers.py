@@ -28,6 +28,7 @@ TOLD = {
     Outcome.PROPOSED: None,
     Outcome.UNVERIFIED: None,
     Outcome.REPLACED: None,
+    Outcome.RECURRING: None,
     Outcome.RETRYING: "InstanceIdInUse",
     Outcome.OBSERVED: None,
     Outcome.REBOOTED: None,
@@ -95,6 +96,7 @@ def entries(draw: st.DrawFn) -> Entry:
         group=draw(odd),
         eks=draw(st.none() | st.booleans()),
         automatic=draw(st.none() | st.booleans()),
+        history=tuple(draw(st.lists(texts, max_size=3))),
         message_id=draw(texts),
         excerpt=draw(texts),
     )

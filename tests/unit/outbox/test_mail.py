@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from node_remediation import events
 from node_remediation.model import Answered, IdKind, Node, Outcome, Report, Trigger
+from node_remediation.outbox.burst import Spends
 from node_remediation.outbox.mail import Frame, mail_text
 from node_remediation.outbox.notifications import notify
 from node_remediation.policy.record import Entry
@@ -91,6 +92,31 @@ NIGHTS: dict[str, list[Entry]] = {
     "proposed": [
         entry(Outcome.PROPOSED, message="Xid 79", again_at=NOW + timedelta(minutes=77), eks=True, group="workers"),
     ],
+    "recurring": [
+        entry(
+            Outcome.RECURRING,
+            message="Xid 79",
+            history=(
+                "2026-11-20 UTC: 02:14 reported, 02:14 rebooted, 02:31 recovered",
+                "2026-11-21 UTC: 23:50 reported, 23:50 rebooted, 2026-11-22 00:35 not recovered (NotRecovered)",
+                "2026-11-23 UTC: 02:14 reported, 02:14 rebooted",
+            ),
+            reboots=(NOW,),
+            eks=True,
+            group="workers",
+        ),
+    ],
+    "burst": [
+        entry(
+            Outcome.REFUSED,
+            code="ClusterBudgetExceeded",
+            node=node(n),
+            message="budget 9 of 45 nodes in 60m, 9 spent",
+            at=NOW + timedelta(minutes=60),
+            eks=False,
+        )
+        for n in range(3)
+    ],
     "unreadable": [
         entry(
             Outcome.UNREADABLE,
@@ -103,12 +129,16 @@ NIGHTS: dict[str, list[Entry]] = {
         )
     ],
 }
+# The reboots of the cluster, of most of which there is no entry.
+SPENDS: dict[str, dict[str | None, Spends]] = {
+    "burst": {"ml-a": ((NOW, 30), (NOW + timedelta(minutes=58), 4), (NOW + timedelta(minutes=60), 5))}
+}
 
 
 @pytest.mark.parametrize("name", NIGHTS)
 def test_mail_of_a_night_reads_as_it_should(name: str) -> None:
     """What happened, what to do now, where to look and what is left to tidy up, with every command filled in."""
-    ((notification, _),) = notify(NIGHTS[name], LATER)
+    ((notification, _),) = notify(NIGHTS[name], LATER, SPENDS.get(name, {}))
     assert f"Subject: {notification.subject}\n\n{notification.text}" == (MAILS / f"{name}.txt").read_text()
 
 
@@ -142,7 +172,9 @@ def test_node_whose_call_was_lost_is_not_said_to_be_unrebooted() -> None:
     assert "a further mail says how this ends" in " ".join(text.split())
 
 
-@pytest.mark.parametrize("outcome", sorted(set(TOLD) - LETTERED - {Outcome.PROPOSED, Outcome.UNVERIFIED}))
+@pytest.mark.parametrize(
+    "outcome", sorted(set(TOLD) - LETTERED - {Outcome.PROPOSED, Outcome.UNVERIFIED, Outcome.RECURRING})
+)
 def test_mail_that_asks_for_nothing_has_neither_advice_nor_command(outcome: Outcome) -> None:
     """A person who was woken may go back to sleep, whatever code the entry has."""
     text = mail(entry(outcome, code="InstanceIdInUse"))

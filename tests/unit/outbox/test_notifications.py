@@ -20,7 +20,7 @@ from tests.unit.outbox.makers import FRAME, HOSTILE, KNOWN, LOGICAL, NOW, TOLD, 
 MOST = 262_144
 LISTS = ("Failed", "FailedNodeLogicalIds", "Refused", "Rebooted", "Observed", "Recovered")
 # Each entry is in one of these.
-ENTRIES = (*LISTS, "Replaced", "Proposed", "Superseded", "Unverified", "Unreadable")
+ENTRIES = (*LISTS, "Replaced", "Proposed", "Recurring", "Superseded", "Unverified", "Unreadable")
 UNFAILED = [each for each in TOLD if each not in {Outcome.FAILED, Outcome.NOT_RECOVERED, Outcome.RETRYING}]
 
 
@@ -87,7 +87,19 @@ def test_proposal_tells_what_an_answer_takes_and_until_when() -> None:
     ]
 
 
-@pytest.mark.parametrize("outcome", sorted({*UNFAILED} - {Outcome.PROPOSED}))
+def test_recurring_node_has_its_reason_and_its_history() -> None:
+    """Three lines, the latest last, beside the incident's ID."""
+    said = entry(Outcome.RECURRING, message="Xid 79", history=("first", "second", "third"))
+    expected = {
+        "NodeId": node(1).id,
+        "IncidentId": said.incident,
+        "Reason": "Xid 79",
+        "History": ["first", "second", "third"],
+    }
+    assert (body([said])["Recurring"], one([said]).kind) == ([expected], "recurring")
+
+
+@pytest.mark.parametrize("outcome", sorted({*UNFAILED} - {Outcome.PROPOSED, Outcome.RECURRING}))
 def test_outcome_has_a_list_of_its_name(outcome: Outcome) -> None:
     """Six lists are always there, each other only with something in it."""
     said = entry(outcome, code=None, message="said")
@@ -158,6 +170,7 @@ def test_most_pressing_kind_names_a_message_of_many() -> None:
         "proposed",
         "unverified",
         "replaced",
+        "recurring",
         "retrying",
         "observed",
         "rebooted",
@@ -190,7 +203,7 @@ def test_subject_of_many_kinds_has_the_words_of_the_most_pressing_and_its_share(
     """Failures first, and of them the code of most nodes."""
     assert subject(*NIGHT) == "[us-west-2] ml-a 4 nodes: NODE IS BUSY, wait and try again (1 of 4)"
     often = [entry(node=node(n), code="InternalServerError") for n in (5, 6)]
-    assert subject(*NIGHT, *often) == "[us-west-2] ml-a 6 nodes: SAGEMAKER HAD AN ERROR, try again (3 of 6)"
+    assert subject(*NIGHT[:2], *often) == "[us-west-2] ml-a 4 nodes: SAGEMAKER HAD AN ERROR, try again (3 of 4)"
     unknown = entry(node=node(4), code="OutcomeUnknown")
     assert subject(unknown, *NIGHT[2:]) == "[us-west-2] ml-a 3 nodes: PERHAPS REBOOTED, look at it (1 of 3)"
 
@@ -217,6 +230,17 @@ def test_subject_is_one_sns_takes(cluster: str | None, outcomes: list[Outcome], 
     assert found.isprintable()
     assert found.startswith("[us-west-2] ")
     assert by_section(said)[0].headline in found
+
+
+@pytest.mark.parametrize("code", sorted(KNOWN))
+def test_subject_of_a_burst_leaves_room_for_the_cluster(code: str) -> None:
+    """Of its name at least the beginning, where region, number and time are at their longest."""
+    said = [entry(Outcome.REFUSED, code=code, node=node(n), cluster="ml-training-7") for n in range(5)]
+    far = replace(FRAME, home=FRAME.home._replace(region="ap-southeast-2"), now=NOW + timedelta(minutes=10))
+    ((notification, _),) = notify(said, far, {"ml-training-7": ((NOW + timedelta(minutes=1), 1_000),)})
+    assert len(notification.subject) < 100
+    assert notification.subject.startswith("[ap-southeast-2] ml")
+    assert " 1005 nodes in 10 min: " in notification.subject
 
 
 def test_each_cluster_has_a_message_of_its_own() -> None:

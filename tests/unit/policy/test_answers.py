@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_remediation.model import Answer, CallResult, Failure, IdKind, Node, NodeKey
-from node_remediation.policy.answers import put_off, record_answers, record_sent
+from node_remediation.model import Answer, CallResult, Failure, IdKind, Node, NodeKey, Outcome
+from node_remediation.policy.answers import gathered, notices_of, put_off, record_answers, record_sent
 from node_remediation.policy.draft import Claim, Plan
 from node_remediation.policy.record import Book, Budget, NodeRecord, State
 from node_remediation.settings import Settings
@@ -379,6 +379,60 @@ def test_record_of_which_nothing_was_tried_is_not_written() -> None:
     """A write less."""
     book = Book().updated(record(outbox=(entry(),)), record(2))
     assert record_sent(book, {}, scene(), [key(), key(2), NodeKey("ml-a", "x")]).records == ()
+
+
+def test_notice_that_waits_for_its_bursts_end_is_no_failed_try() -> None:
+    """It is due then; whose letter is unsent is tried again as ever."""
+    before = record(outbox=(entry("held", letter=False), entry("down")))
+    plan = record_sent(
+        Book().updated(before), {key(): {each.id: each for each in before.outbox}}, scene(), [key()],
+        held={"held": hence(1), "down": hence(9)},
+    )  # fmt: skip
+    assert [(each.id, each.letter, each.topic, each.sends, each.due) for each in node_of(plan).outbox] == [
+        ("held", False, True, 0, hence(1)),
+        ("down", True, True, 1, NOW + 30 * SECOND),
+    ]
+
+
+def test_nodes_that_were_told_of_are_in_their_clusters_own_record() -> None:
+    """With the time, in the write that marks their entries as sent."""
+    of_cluster = notices_of("ml-a")
+    before = NodeRecord(of_cluster, version=3, told={"i-old": ago(1)})
+    book = Book().updated(before, record(outbox=(entry(),)))
+    sent = {key(): {"entry-1": entry(letter=False, topic=False)}}
+    plan = record_sent(book, sent, scene(), [key(), of_cluster], told={of_cluster: {key().id}})
+    assert [(each.key, dict(each.told)) for each in plan.records if isinstance(each, NodeRecord)] == [
+        (key(), {}),
+        (of_cluster, {"i-old": ago(1), key().id: NOW}),
+    ]
+
+
+def waits(*, told: int, minutes: float = 0.5, new: int = 1, settings: Settings = SETTINGS, **more: Any) -> list[float]:
+    """Return how many seconds the notices of new nodes wait, with others told of some minutes ago."""
+    record_ = NodeRecord(notices_of("ml-a"), told={f"i-{n}": ago(minutes) for n in range(told)})
+    entries = {key(n): [entry(f"entry-{n}", **more)] for n in range(1, new + 1)}
+    return [(until - NOW).total_seconds() for until in gathered(entries, record_, settings, NOW).values()]
+
+
+def test_notices_of_a_burst_wait_for_the_same_end_of_a_window() -> None:
+    """It is 02:14:07; each waits until 02:15:00. With four told, the fifth waits; the first five never do."""
+    assert waits(told=4, new=3) == [53.0] * 3
+    assert waits(told=0, new=5) == []
+    assert waits(told=3, new=1) == []
+    assert waits(told=4, new=1, at=ago(0.1)) == [53.0]
+
+
+def test_notice_does_not_wait_once_its_window_is_over() -> None:
+    """Nor where nothing was told for a window, nor if it was turned off; what was told long ago does not count."""
+    assert waits(told=20, at=ago(1)) == []
+    assert waits(told=20, minutes=1) == []
+    assert waits(told=20, minutes=11, settings=replace(SETTINGS, burst_window=hence(10) - NOW)) == []
+    assert waits(told=20, settings=replace(SETTINGS, burst_window=NOW - NOW)) == []
+
+
+def test_proposal_never_waits() -> None:
+    """Somebody must answer it; what else is said of the node waits."""
+    assert waits(told=20, outcome=Outcome.PROPOSED) == []
 
 
 @pytest.mark.parametrize(("times", "minutes"), [(0, 1), (1, 2), (5, 32), (6, 60), (60, 60)])

@@ -36,6 +36,7 @@ from node_remediation.policy.record import (
     Incident,
     Missing,
     NodeRecord,
+    Past,
     Sign,
     State,
 )
@@ -139,6 +140,11 @@ parts = st.fixed_dictionaries(
         "told": st.dictionaries(names, moments, max_size=2),
         "handled": st.dictionaries(names, moments, max_size=2),
         "history": st.lists(st.tuples(moments, names), max_size=2).map(tuple),
+        "past": st.lists(
+            st.builds(Past, st.sampled_from(["in-a", "in-b", "in-c"]), names, moments, names),
+            max_size=3,
+            unique_by=lambda each: each.incident,
+        ).map(lambda past: tuple(sorted(past, key=lambda each: each.at))),
         "logical_id": st.sampled_from([None, LOGICAL.id]),
         "advice": st.none() | moments.map(lambda at: complaint(at, repair_action="Replace")),
     }
@@ -149,11 +155,18 @@ def latest(*times: datetime | None) -> datetime | None:
     return max((each for each in times if each), default=None)
 
 
+def counted(of: NodeRecord) -> NodeRecord:
+    """Return the record with its present incident among those that count, if it has been rebooted."""
+    if of.incident is None or of.incident.state is not State.REBOOTED:
+        return of
+    return replace(of, past=(*of.past, Past(of.incident.id, "Xid 79", hence(9), "story")))
+
+
 @settings(max_examples=400)
 @given(parts, parts)
 def test_two_records_of_one_node_are_united_without_a_loss(mine: dict[str, Any], theirs: dict[str, Any]) -> None:
     """In whatever states they are: no claim, complaint, withdrawal, sign, entry or answered request is forgotten."""
-    one, two = record(**mine), other(**theirs)
+    one, two = (counted(each) for each in (record(**mine), other(**theirs)))
     whole = unite(one, two) if any(theirs[name] for name in theirs if name != "history") else one
     assert (whole.key, whole.version) == (one.key, one.version)
     assert set(whole.reboots) == {*one.reboots, *two.reboots}
@@ -175,6 +188,10 @@ def test_two_records_of_one_node_are_united_without_a_loss(mine: dict[str, Any],
     assert (whole.incident is None) is (not both)
     if whole is not one:
         assert sorted(whole.history) == sorted((*one.history, *two.history))
+        joined = {each.id for each in both} - {whole.incident.id if whole.incident else ""}
+        known = {each.incident for each in (*one.past, *two.past)}
+        assert sorted(each.incident for each in whole.past) == sorted(known - joined)
+        assert list(whole.past) == sorted(whole.past, key=lambda each: each.at)
     if whole.incident and whole is not one:
         check_united(whole, both)
 

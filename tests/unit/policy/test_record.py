@@ -8,18 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node_remediation.model import Alarm
 from node_remediation.policy.record import (
     HANDLED_FOR,
     MOST_CODES,
     MOST_COMPLAINTS,
     MOST_HISTORY,
     MOST_LOGICAL_IDS,
+    MOST_PAST,
     MOST_SOURCES,
     MOST_SPENDS,
+    RECURRENCES,
     SIGNS_KEPT_FOR,
     Book,
     Budget,
     NodeRecord,
+    Past,
     Sign,
     State,
     derived_id,
@@ -351,3 +355,42 @@ def test_record_is_the_same_whichever_write_made_it() -> None:
     """The token of a write is no knowledge of a node, and no reason to write again."""
     assert record() == record(written_by="token")
     assert Budget("ml-a") == Budget("ml-a", written_by="token")
+
+
+# -- incidents that count
+
+pasts = st.lists(st.tuples(times, st.sampled_from("abcdefgh")), max_size=40).map(
+    lambda found: tuple(Past(f"in-{n}", about, at, "story") for n, (at, about) in enumerate(sorted(found)))
+)
+
+
+@given(pasts)
+def test_the_latest_incidents_of_each_reason_are_kept(past: tuple[Past, ...]) -> None:
+    """At most three of one reason, as many as are told, and twelve in all, in order; none that no window reaches."""
+    kept = record(past=past).pruned(NOW).past
+    young = [each for each in past if each.at > NOW - LEDGER_RETENTION]
+    latest = [each for n, each in enumerate(young) if [one.about for one in young[n:]].count(each.about) <= RECURRENCES]
+    assert list(kept) == latest[-MOST_PAST:]
+
+
+def test_alarm_that_bounces_pushes_no_other_reasons_incidents_out() -> None:
+    """Two of a week ago are still there when the third comes."""
+    rare = [Past(f"rare-{n}", "Xid 79", ago(9_000 - n), "story") for n in range(2)]
+    often = [Past(f"often-{n}", "alarm:flaps", ago(6_000 - n), "story") for n in range(100)]
+    kept = record(past=(*rare, *often)).pruned(NOW).past
+    assert [each.about for each in kept] == ["Xid 79"] * 2 + ["alarm:flaps"] * 3
+
+
+def test_reason_of_an_incident_is_that_of_its_first_complaint() -> None:
+    """Whoever repeats it or joins; an alarm's series is no part of it, and a person's request is none."""
+    by_alarm = complaint(NOW, alarm=Alarm("gpu", series='{"InstanceId": "i-1"}'))
+    by_hyperpod = complaint(ago(1))
+    asked = complaint(ago(2), source="request")
+    assert incident(State.OPEN, by_alarm).about == "alarm:gpu"
+    assert incident(State.OPEN, by_alarm, by_hyperpod).about == "Xid 79"
+    assert incident(State.OPEN, by_alarm, by_hyperpod, asked).about is None
+    assert incident(State.OPEN, by_hyperpod, by_alarm).with_complaint(complaint(hence(1))).about == "Xid 79"
+    silent = replace(by_hyperpod, trigger=replace(by_hyperpod.trigger, reason=""))
+    assert incident(State.OPEN, silent).about == "hyperpod"
+    endless = replace(by_hyperpod, trigger=replace(by_hyperpod.trigger, reason="x" * 5_000))
+    assert len(incident(State.OPEN, endless).about or "") == 200
