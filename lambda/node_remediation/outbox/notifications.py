@@ -55,11 +55,14 @@ class Notification:
 
 
 def notify(entries: Sequence[Entry], frame: Frame) -> list[tuple[Notification, Sequence[Entry]]]:
-    """Return one notification per cluster, each with its entries; several where one would be too long for SNS."""
-    by_cluster: dict[str | None, list[Entry]] = {}
+    """Return one notification per cluster, each with its entries; several where one would be too long for SNS.
+
+    Proposals have one of their own: a script that answers them subscribes by the attribute Kind, which is only one.
+    """
+    together: dict[tuple[str | None, bool], list[Entry]] = {}
     for entry in entries:
-        by_cluster.setdefault(entry.cluster, []).append(entry)
-    return [part for of_cluster in by_cluster.values() for part in _split(of_cluster, frame)]
+        together.setdefault((entry.cluster, entry.outcome is Outcome.PROPOSED), []).append(entry)
+    return [part for alike in together.values() for part in _split(alike, frame)]
 
 
 def _split(entries: Sequence[Entry], frame: Frame) -> list[tuple[Notification, Sequence[Entry]]]:
