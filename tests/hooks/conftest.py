@@ -15,7 +15,7 @@ import pytest
 
 from local.aws import LocalAws
 from local.schedulers import StandIn, kubectl, scontrol
-from local.staging import SimulatedCluster
+from local.staging import SimulatedCluster, make_hook_queue
 
 
 @pytest.fixture(scope="session")
@@ -37,14 +37,10 @@ class Desk:
     @classmethod
     def make(cls, aws: LocalAws, **plan: Any) -> "Desk":
         name = f"ml-{uuid.uuid4().hex[:8]}"
-        sns, sqs = boto3.client("sns"), boto3.client("sqs")
-        topic = sns.create_topic(Name=name)["TopicArn"]
-        arn = f"arn:aws:sqs:{aws.region}:{aws.account}:{name}-hook"
-        queue = sqs.create_queue(QueueName=f"{name}-hook", Attributes={"Policy": _lets_in(topic, arn)})["QueueUrl"]
-        intake = sqs.create_queue(QueueName=f"{name}-intake")["QueueUrl"]
-        policy = json.dumps({"Kind": ["proposed"], "ClusterName": [name]})
-        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"FilterPolicy": policy})
-        return cls(aws, SimulatedCluster.make(aws, name, **{"nodes": 3} | plan), topic, queue, intake)
+        topic = boto3.client("sns").create_topic(Name=name)["TopicArn"]
+        intake = boto3.client("sqs").create_queue(QueueName=f"{name}-intake")["QueueUrl"]
+        cluster = SimulatedCluster.make(aws, name, **{"nodes": 3} | plan)
+        return cls(aws, cluster, topic, make_hook_queue(aws, topic, name), intake)
 
     def proposes(self, *nodes: str, minutes: float = 15, cluster: str = "", kind: str = "proposed") -> list[str]:
         """Publish proposals in one message, as the function does; return their incidents."""
@@ -100,13 +96,6 @@ class Desk:
         """Return the node's name in Slurm."""
         details = boto3.client("sagemaker").describe_cluster_node(ClusterName=self.cluster.name, NodeId=node)
         return details["NodeDetails"]["PrivateDnsHostname"].partition(".")[0]
-
-
-def _lets_in(topic: str, queue: str) -> str:
-    """Return the policy of docs/approval.md: the topic may send to the queue."""
-    statement: dict[str, Any] = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}}
-    statement |= {"Action": "sqs:SendMessage", "Resource": queue, "Condition": {"ArnEquals": {"aws:SourceArn": topic}}}
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 @pytest.fixture(scope="session", autouse=True)
