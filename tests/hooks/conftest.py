@@ -98,7 +98,7 @@ class Desk:
         return details["NodeDetails"]["PrivateDnsHostname"].partition(".")[0]
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def shell(aws: LocalAws) -> Iterator[None]:
     """Turn this process to the local AWS, as `make local` turns a shell."""
     with pytest.MonkeyPatch.context() as patch:
