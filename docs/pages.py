@@ -87,6 +87,8 @@ line that names the key and what it takes.
 - `default_cluster` is a cluster that `clusters` allows.
 - `cooldown` is at most `budget_window` and at most `max_reboots_window`. `verify_after` is at most `verify_timeout`.
 - A cluster's budget in `budget_window` is `budget_percent` of its nodes, rounded up, but at least `budget_min_nodes`.
+- `ask_timeout` and `on_no_answer` hold where `overrides` has the action `ask`. [Ask before a reboot](approval.md) has
+  examples of the three.
 - The setting `mode` holds only while the [mode parameter](operating.md#pause-observe-resume) does not exist.
 - A report that waited longer than `max_report_age` in the intake queue is refused as `StaleReport`. A fact that could
   not be looked up is waited for as long.

@@ -74,12 +74,16 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class TopicEntry:
-    """Holds a node in one of the lists of a topic message; `retrying`: the message says that it is tried again."""
+    """Holds a node in one of the lists of a topic message; `retrying`: the message says that it is tried again.
+
+    `incident` is that of a proposal.
+    """
 
     key: Key
     list: str
     retrying: bool = False
     reason: Reason = field(default=Reason("", ""), compare=False)
+    incident: str | None = field(default=None, compare=False)
 
     @property
     def node(self) -> str | None:
@@ -92,9 +96,10 @@ def read_notice(body: str) -> Iterator[TopicEntry]:
     retrying = {node_of(entry) for entry in notice.get("Retrying", ())}
     for name, entries in notice.items():
         for entry in entries if isinstance(entries, list) else ():
-            node, reason = node_of(entry), Reason.read(entry if isinstance(entry, dict) else {})
+            fields = entry if isinstance(entry, dict) else {}
+            node, reason = node_of(entry), Reason.read(fields)
             key = (notice.get("ClusterName"), node, reason.code or None)
-            yield TopicEntry(key, name, node in retrying, reason)
+            yield TopicEntry(key, name, node in retrying, reason, fields.get("IncidentId"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from local.aws import ACCOUNT, LocalAws
+from local.aws import ACCOUNT, PROJECT, LocalAws
 
 _FAULT = "HyperPod Health Monitoring Agent (HMA) has detected fault type NvidiaErrorTerminate on this node"
 _REASONS = {
@@ -50,6 +50,19 @@ class SimulatedCluster:
         if self.eks:
             return {"ClusterName": self.eks, "InstanceId": node, "NodeName": f"hyperpod-{node}"}
         return {"HyperPodClusterName": self.name, "InstanceId": node}
+
+
+def make_hook_queue(aws: LocalAws, topic: str, cluster: str) -> str:
+    """Deploy the template of the examples: a queue that hears of a cluster's proposals; return its URL."""
+    stacks, name = aws.client("cloudformation"), f"hook-{cluster}"
+    values = {"TopicArn": topic, "ClusterName": cluster}
+    parameters = [{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()]
+    template = (PROJECT / "examples/hooks/queue.yaml").read_text()
+    stacks.create_stack(StackName=name, TemplateBody=template, Parameters=parameters)
+    stacks.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 300})
+    [output] = stacks.describe_stacks(StackName=name)["Stacks"][0]["Outputs"]
+    url: str = output["OutputValue"]
+    return url
 
 
 def health_entry(cluster: SimulatedCluster, node: str | None, status: str = "Unhealthy") -> dict[str, Any]:

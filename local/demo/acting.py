@@ -1,11 +1,13 @@
 """Acts on the deployed system as HyperPod, CloudWatch and operators do."""
 
+import json
 import time
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from local.aws import LocalAws
+from local.demo.looking import Readings
 from local.observing import Observer
 from local.staging import SimulatedCluster, alarm_entry, health_entry, series_entry
 
@@ -33,11 +35,21 @@ class SimulatedNode:
 
 @dataclass(frozen=True, slots=True)
 class Actors:
-    """Acts on one local AWS with the stack; `in_alarm` has what ends the alarm about a node."""
+    """Acts on one local AWS with the stack; `in_alarm` has what ends the alarm about a node.
+
+    `followers` are told all that is seen, at each look, and act on it.
+    """
 
     aws: LocalAws
     outputs: Mapping[str, str]
     in_alarm: list[tuple[str, Callable[[], None]]] = field(default_factory=list)
+    followers: list[Callable[[Readings], None]] = field(default_factory=list)
+
+    def follow(self, seen: Readings) -> None:
+        """Do what follows from what is seen."""
+        self._calm(seen.well)
+        for follower in [*self.followers]:
+            follower(seen)
 
     # -- HyperPod
 
@@ -112,13 +124,28 @@ class Actors:
             self.aws.put_events(*(health_entry(node.cluster, node.id) for _ in half), *series)
         self._calm_series_later(alarm, node)
 
-    def calm(self, well: Container[str]) -> None:
+    def _calm(self, well: Container[str]) -> None:
         """Do what CloudWatch does when a node is well again: its metric falls, and its alarms are OK."""
         for alarm in [alarm for alarm in self.in_alarm if alarm[0] in well]:
             self.in_alarm.remove(alarm)
             alarm[1]()
 
     # -- operators
+
+    def answer_later(self, node: SimulatedNode, verdict: str, reason: str) -> None:
+        """Answer the proposal to reboot a node as soon as people are asked."""
+
+        def answer(seen: Readings) -> None:
+            for proposal in (entry for entry in seen.told_of(node.id) if entry.list == "Proposed"):
+                self.followers.remove(answer)
+                detail = {"IncidentId": proposal.incident, "By": "jo", "Reason": reason}
+                kind = f"HyperPod Node Reboot {verdict}"
+                event = {"source": "hyperpod.node-remediation", "detail-type": kind, "detail": detail}
+                self.aws.client("sqs").send_message(
+                    QueueUrl=self.outputs["IntakeQueueUrl"], MessageBody=json.dumps(event)
+                )
+
+        self.followers.append(answer)
 
     def set_mode(self, value: str) -> None:
         """Set the mode as `mode_command` says."""

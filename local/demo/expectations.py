@@ -35,6 +35,8 @@ SAYS_NOTHING = Fate(("rebooted", "unverified"), 1, ("Failed", "Unverified"), "Ou
 IS_REPLACED = Fate(("rebooted", "superseded"), reboots=1)
 IS_REPAIRED = Fate(("repairing", "recovered"))
 STAYS_IN_REPAIR = Fate(("repairing", "not_recovered"), 0, ("Failed",), "NotRecovered", letter=True)
+IS_APPROVED = Fate(("proposed", "rebooted", "recovered"), 1, ("Proposed",))
+IS_VETOED = Fate(("proposed", "refused"), 0, ("Proposed", "Refused"), "Vetoed", letter=True)
 IS_TRIED_AGAIN = Fate(("retrying", "rebooted", "recovered"), 1, ("Failed", "Retrying", "Recovered"))
 
 

@@ -1,6 +1,7 @@
 """Sets up, plays the night, redrives its letters, follows nodes to their ends, and tells what held."""
 
 import re
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,7 +9,8 @@ from dataclasses import dataclass
 
 from local.aws import LocalAws
 from local.demo import script
-from local.demo.acting import Actors, mode_command
+from local.demo.acting import Actors, SimulatedNode, mode_command
+from local.demo.draining import DrainHook
 from local.demo.expectations import Expected, Verdict, calls_problems, recovery_problems, strangers, unanswered
 from local.demo.looking import Readings, Watch
 from local.demo.script import Clusters, Night, Scene, Step
@@ -125,15 +127,18 @@ class _Show:
             return [*verdicts, missing, Verdict(_one_outcome(seen), last)]
         redriven, redrive = self._redrive(night, seen)
         ended, endings = self._follow()
+        asked, asking, verdicts_asked = self._ask()
         steps = [step for scene in endings for step in scene]
-        others = [*strangers(_expected(night.steps), seen), *strangers(_expected(redrive), redriven)]
+        parts = ((night.steps, seen), (redrive, redriven), (steps, ended), (asking, asked))
+        others = [problem for part, read in parts for problem in strangers(_expected(part), read)]
         return [
             *verdicts,
             *_judge_redrive(redrive, redriven),
             *_by_claim(steps, ended),
+            *verdicts_asked,
             Verdict("TimeToRecovery has a value for each that recovered", [*recovery_problems(ended)]),
-            Verdict(_one_outcome(seen, ended), [*last, *unanswered(ended)]),
-            Verdict("nothing happened to any other node", [*others, *strangers(_expected(steps), ended)]),
+            Verdict(_one_outcome(seen, ended, asked), [*last, *unanswered(ended), *unanswered(asked)]),
+            Verdict("nothing happened to any other node", others),
         ]
 
     def _play(self, scenes: Sequence[Scene], before: Readings) -> Readings:
@@ -168,7 +173,7 @@ class _Show:
                     break
                 time.sleep(LOOK_SECONDS)
                 seen = self.watch.look()
-                self.actors.calm(seen.well)
+                self.actors.follow(seen)
         return seen
 
     def _redrive(self, night: Night, seen: Readings) -> tuple[Readings, Scene]:
@@ -201,7 +206,11 @@ class _Show:
         """Update the stack so that looks come after seconds, and follow nodes to their ends."""
         screen, endings = self.screen, script.plan_endings(self.clusters)
         screen.heading("Do they come back? Less than a minute")
-        changed = [f"-c {key}={value}" for key, value in script.ENDINGS.items() if script.NIGHT.get(key) != value]
+        changed = [
+            f"-c {shlex.quote(f'{key}={value}')}"
+            for key, value in script.ENDINGS.items()
+            if script.NIGHT.get(key) != value
+        ]
         screen.say("So that no one waits for 45 minutes, looks come soon, and retries are allowed:")
         screen.say(*shell(" ".join(["cdk deploy", *changed])), "")
         deploy_stack(screen, self.actors.aws, script.ENDINGS, first=False)
@@ -216,6 +225,26 @@ class _Show:
         for mail in [mail for mail in ended.mails if given_up and given_up[0] in mail.text][-1:]:
             screen.mail(mail)
         return ended, endings
+
+    def _ask(self) -> tuple[Readings, Scene, list[Verdict]]:
+        """Let a person, and the drain hook of the examples, answer proposed reboots."""
+        screen, before = self.screen, self.watch.look()
+        screen.heading("Ask first: a person and a drain hook answer")
+        screen.say(
+            "For alarms named hyperpod-reboot-ask-* a reboot is only proposed (setting overrides). People are asked "
+            "by mail, scripts by a queue on the topic; both answer with a message. The script here is "
+            "examples/hooks/slurm_drain.py; scontrol is a stand-in.",
+            "",
+        )
+        worker = SimulatedNode(self.clusters.slurm, self.clusters.slurm.nodes[3])
+        with DrainHook(self.actors.aws, self.actors.outputs, worker) as hook:
+            self.actors.followers.append(hook.follow)
+            scene = script.plan_asking(self.clusters, hook)
+            asked = self._play((scene,), before)
+            self.actors.followers.clear()
+            verdicts = _by_claim(scene, asked)
+        screen.say("", "What the hook printed:", *(f"    {line}" for line in hook.said))
+        return asked, scene, verdicts
 
 
 def _expected(steps: Sequence[Step]) -> list[Expected]:

@@ -1,12 +1,13 @@
 """Scripts all that happens, scene by scene, and what must become of each node."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from local.aws import LocalAws
 from local.demo import expectations as must
 from local.demo.acting import STORM_REPORTS, Actors, SimulatedNode, mode_command
+from local.demo.draining import DrainHook
 from local.demo.expectations import LEFT_ALONE, REBOOTED, Expected, Fate, failed, refused
 from local.demo.looking import Readings
 from local.staging import SimulatedCluster, cluster_entry, health_entry
@@ -38,6 +39,7 @@ ENDINGS = NIGHT | {
     "remediation.repair_timeout": "14s",
     "remediation.retry_attempts": "2",
     "remediation.retry_delay": "3s",
+    "remediation.overrides": '[{"source": "alarm:hyperpod-reboot-ask-*", "action": "ask"}]',
 }
 _SLOW = {"seconds": 5}  # not back at the first look, and long before the time-out
 # Late enough for the report to be handled before the repair is over, also on a slow machine.
@@ -334,6 +336,41 @@ def plan_endings(clusters: Clusters) -> tuple[Scene, ...]:
         _breaks("ml-managed: HyperPod itself repairs a node", by_itself, must.IS_REPAIRED, repaired, **is_repaired),
         _breaks("ml-managed: HyperPod's own repair of a node is stuck", never, must.STAYS_IN_REPAIR, stuck, **is_stuck),
     )
+
+
+def plan_asking(clusters: Clusters, hook: DrainHook) -> Scene:
+    """Return what people and the drain hook are asked for."""
+    approved, vetoed = _nodes(clusters.training, slice(180, 182))
+    claim = "asked: one was approved and rebooted, one was vetoed and refused"
+    drained = "asked: a hook drained a node, approved, and resumed it afterwards"
+    return (
+        _answered(
+            _alarms("A person approves a reboot", claim, must.IS_APPROVED, approved, "hyperpod-reboot-ask-1"),
+            partial(Actors.answer_later, node=approved, verdict="Approved", reason="no job runs on it"),
+        ),
+        _answered(
+            _alarms("A person vetoes one", claim, must.IS_VETOED, vetoed, "hyperpod-reboot-ask-2"),
+            partial(Actors.answer_later, node=vetoed, verdict="Vetoed", reason="its run ends in an hour"),
+        ),
+        replace(
+            _alarms(
+                "ml-slurm: a hook drains a node, waits for its job, then approves",
+                drained,
+                must.IS_APPROVED,
+                hook.node,
+                "hyperpod-reboot-ask-3",
+            ),
+            check=lambda _: hook.problems(),
+        ),
+    )
+
+
+def _answered(step: Step, answer: Callable[[Actors], None]) -> Step:
+    def play(actors: Actors) -> None:
+        answer(actors)
+        step.play(actors)
+
+    return replace(step, play=play)
 
 
 def _nodes(cluster: SimulatedCluster, which: slice) -> list[SimulatedNode]:

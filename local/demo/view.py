@@ -259,7 +259,7 @@ def _sum_rows(expected: Sequence[Expected], seen: Readings) -> Iterator[Row]:
 def _node_rows(one: Expected, seen: Readings) -> Iterator[Row]:
     node, lines = one.node, seen.story_of(one.node)
     end = next((line for line in lines if is_end(line)), None)
-    no = next((line for line in lines if line["outcome"] in ("refused", "deferred")), None)
+    no = next((line for line in lines if (line["outcome"] or line["state"]) in ("refused", "deferred")), None)
     started, answer = seen.started(node), seen.answer(node)
     if end and (len(one.fates[0].words) > 2 or end["state"] != "recovered" or not started):  # noqa: PLR2004  # reboot, end
         yield from _story_rows(node, lines, end, seen)
@@ -269,7 +269,7 @@ def _node_rows(one: Expected, seen: Readings) -> Iterator[Row]:
         yield "green", f"{_MARGIN}{node}  reboot started{after}{', healthy again' if node in seen.well else ''}"
     elif answer:
         yield "yellow", f"{_MARGIN}{node}  {answer.code}{_where(node, seen)}"
-    elif no and no["outcome"] == "refused":
+    elif no and no["code"]:
         yield "yellow", f"{_MARGIN}{node}  refused: {no['code']}{_where(node, seen)}"
     elif no:
         yield "cyan", f"{_MARGIN}{node}  {no['outcome']}: {_ARN_HEAD.sub('', no['reason'] or '')}"

@@ -90,6 +90,13 @@ def test_demo_shows_that_everything_is_as_it_must_be(screen: Console) -> None:
         " ✓ afterwards: a busy one was tried again by itself",
         " ✓ afterwards: one was left to HyperPod's own repair",
         " ✓ afterwards: one whose repair is stuck was reported",
+        " ✓ A person approves a reboot",
+        "proposed → rebooted → recovered",
+        "refused: Vetoed → DLQ and topic",
+        "    draining: ip-10-1-0-",
+        "    resumed: ip-10-1-0-",
+        " ✓ asked: one was approved and rebooted, one was vetoed and refused",
+        " ✓ asked: a hook drained a node, approved, and resumed it afterwards",
         " ✓ TimeToRecovery has a value for each that recovered",
         " events came to exactly one outcome",
     ):

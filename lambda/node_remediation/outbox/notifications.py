@@ -61,15 +61,16 @@ def notify(
 ) -> list[tuple[Notification, Sequence[Entry]]]:
     """Return one notification per cluster, each with its entries; several where one would be too long for SNS.
 
+    Proposals have one of their own: a script that answers them subscribes by the attribute Kind, which is only one.
     `spends` has the reboots of each cluster, of most of which there is no entry.
     """
-    by_cluster: dict[str | None, list[Entry]] = {}
+    together: dict[tuple[str | None, bool], list[Entry]] = {}
     for entry in entries:
-        by_cluster.setdefault(entry.cluster, []).append(entry)
+        together.setdefault((entry.cluster, entry.outcome is Outcome.PROPOSED), []).append(entry)
     return [
         part
-        for cluster, of_cluster in by_cluster.items()
-        for part in _split(of_cluster, frame, burst_of(of_cluster, spends.get(cluster, ()), frame.now))
+        for (cluster, _), alike in together.items()
+        for part in _split(alike, frame, burst_of(alike, spends.get(cluster, ()), frame.now))
     ]
 
 

@@ -38,7 +38,7 @@ MOST_TOLD_REBOOTS = 5
 MOST_HANDLED = 100
 MOST_SOURCES = 50
 MOST_CODES = 50
-MOST_SPENDS = 500
+MOST_SPENDS = 400
 MOST_LOGICAL_IDS = 500
 # The window of the setting replace_budget.
 REPLACE_WINDOW = timedelta(hours=24)
