@@ -361,6 +361,7 @@ class Settings:
     repair_timeout: timedelta = _setting("90m", _UP_TO_A_DAY, "how long HyperPod's own repair has to succeed")
     retry_attempts: int = _setting(0, _whole(0, 9), "automatic retries of a node that was busy")
     retry_delay: timedelta = _setting("2m", _duration("1s", "15m"), "wait before the first retry; it doubles each time")
+    dashboard: bool = _setting(True, _FLAG, "whether the stack has a CloudWatch dashboard", of_stack=True)
     full_sdk: bool = _setting(False, _FLAG, "whether the asset ships the whole SDK, as pip installs it", of_stack=True)
     vpc_subnet_ids: tuple[str, ...] = _setting([], _SUBNETS, "subnets of the function; []: in no VPC", of_stack=True)
     security_group_ids: tuple[str, ...] = _setting(

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from node_remediation import codes
 from node_remediation.model import HYPERPOD, INSTANCE_ID, REQUEST, Case, ClusterFacts, IdKind, Node, NodeFacts, Outcome
 from node_remediation.policy.draft import Scene
-from node_remediation.policy.record import GONE, MOST_ENTRIES, Budget, Complaint, Missing, NodeRecord
+from node_remediation.policy.record import GONE, MOST_ENTRIES, Budget, Complaint, Facts, Missing, NodeRecord
 from node_remediation.settings import Override, Settings, in_words
 
 OUTBOX_FULL = Missing(codes.LEDGER_BUSY, f"{MOST_ENTRIES} messages about this node could not be sent yet")
@@ -381,13 +381,23 @@ def _attempts_used_up(matter: Matter) -> Verdict | None:
 def _budget_spent(matter: Matter) -> Verdict | None:
     nodes, window = matter.cluster.nodes, matter.settings.budget_window
     limit = budget_limit(nodes, matter.settings)
-    observe = matter.scene.facts.mode == "observe"
-    spent = matter.budget.spent(now=matter.now, window=window, observe=observe)
+    spent = _spent(matter.budget, matter.scene.facts, matter.settings, matter.now)
     if spent < limit:
         return None
     return refused(
         codes.CLUSTER_BUDGET_EXCEEDED, f"budget {limit} of {nodes} nodes in {in_words(window)}, {spent} spent"
     )
+
+
+def _spent(budget: Budget, facts: Facts, settings: Settings, now: datetime) -> int:
+    return budget.spent(now=now, window=settings.budget_window, observe=facts.mode == "observe")
+
+
+def budget_used(budget: Budget, facts: Facts, settings: Settings, now: datetime) -> float | None:
+    """Return the share of a cluster's budget that is spent, in percent; None while the cluster's size is not known."""
+    if not isinstance(facts.cluster, ClusterFacts):
+        return None
+    return 100 * _spent(budget, facts, settings, now) / budget_limit(facts.cluster.nodes, settings)
 
 
 def budget_limit(nodes: int, settings: Settings) -> int:
