@@ -43,7 +43,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "retry_attempts",
         "retry_delay",
     ),
-    "Notifications": ("notification_emails", "operations_topic_arn", "notify_rebooted"),
+    "Notifications": ("notification_emails", "operations_topic_arn", "notify_rebooted", "runbook_url"),
     "The function": ("batch_size", "batch_window", "max_concurrency", "log_retention_days", "dashboard", "full_sdk"),
     "Your company's rules": (
         "stack_name",

@@ -287,6 +287,7 @@ _BOUNDARY = _optional(
 )
 _STACK_NAME = _optional(Kind(_text(r"[A-Za-z][A-Za-z0-9-]{0,127}"), "a name of letters, digits and hyphens"))
 _CONCURRENCY = _optional(_whole(3, 10_000))
+_URL = _optional(Kind(_text(r"https?://[^\s#]{1,400}"), "a URL without #"))
 _FLAG = Kind(_true_or_false, "true or false")
 _TAG = _optional(Kind(_read_tag, 'a tag as "key=value"', lambda tag: f"{tag.key}={tag.value}"))
 
@@ -323,6 +324,9 @@ class Settings:
     )
     operations_topic_arn: str | None = _setting(
         None, _TOPIC, "topic for alarms on this system itself, in place of the failure topic", of_stack=True
+    )
+    runbook_url: str | None = _setting(
+        None, _URL, "where your team hosts docs/runbook.md: each mail links to its section there"
     )
     notify_rebooted: bool = _setting(False, _FLAG, "whether successful reboots are notified too")
     cluster_tag: ClusterTag | None = _setting(None, _TAG, "a tag that IAM requires of each cluster", of_stack=True)

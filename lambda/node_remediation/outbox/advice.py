@@ -259,6 +259,13 @@ _OTHER = Advice(
 )
 
 
+def runbook_section(outcome: Outcome, code: str | None) -> str:
+    """Return the anchor of the section of docs/runbook.md about what `advice_for` advises on."""
+    if outcome in _OUTCOMES:
+        return outcome.value
+    return code.lower() if code in _CODES else "throttling" if code in codes.THROTTLING else "other-codes"
+
+
 def advice_for(outcome: Outcome, code: str | None) -> Advice:
     """Return the advice for an outcome or, where a letter was left, for its code."""
     if outcome in _OUTCOMES:
