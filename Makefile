@@ -71,10 +71,10 @@ format: setup  ## Format the code and mend what the linter can
 	ruff format .
 	ruff check --fix .
 
-docs: setup  ## Write the pages that are made from the code: docs/settings.md, docs/permissions.md
+docs: setup  ## Write what is made from the code: docs/settings.md, docs/permissions.md, docs/dashboard.svg
 	@python -m docs
 
-picture: setup  ## Take the README's picture of one event played on a local AWS: docs/demo.svg
+picture: setup  ## Play the demonstration anew for the README's pictures: docs/demo.svg, docs/dashboard.json and .svg
 	@python -m docs picture
 
 simulate: setup  ## What would be decided about captured events, offline (ARGS="FILE… --settings A.json --settings B.json")

@@ -32,7 +32,7 @@ MESSAGES_PER_CALL = 10
 KEY_PERIODS = HOURS * 12
 # Not measured.
 CLUSTERS = 10
-METRICS_PER_CLUSTER = 8
+METRICS_PER_CLUSTER = 9
 SWEEP_METRICS = 2
 FAILING_SHARE = 0.05
 # Looks at a rebooted node of which nobody says that it is well.

@@ -1,4 +1,4 @@
-"""Writes the pages that are made from the code: docs/settings.md and docs/permissions.md."""
+"""Writes what is made from the code: docs/settings.md, docs/permissions.md and the dashboard's picture."""
 
 import json
 import tempfile
@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from docs.dashboard import dashboard_picture
 from infra.role import PERMISSIONS
 from node_remediation.settings import Settings
 from tests.infra.template import Template, synthesize, words
@@ -50,8 +51,9 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "notify_rebooted",
         "recurrence_window",
         "burst_window",
+        "runbook_url",
     ),
-    "The function": ("batch_size", "batch_window", "max_concurrency", "log_retention_days", "full_sdk"),
+    "The function": ("batch_size", "batch_window", "max_concurrency", "log_retention_days", "dashboard", "full_sdk"),
     "Your company's rules": (
         "stack_name",
         "tags",
@@ -172,4 +174,19 @@ def _named(resource: str) -> str:
     return resource
 
 
-PAGES: Mapping[str, Callable[[], str]] = {"settings.md": settings_page, "permissions.md": permissions_page}
+DASHBOARD_DATA = Path(__file__).parent / "dashboard.json"
+
+
+def dashboard_page() -> str:
+    """Return docs/dashboard.svg: the template's dashboard with what `make picture` recorded of the demonstration."""
+    with tempfile.TemporaryDirectory() as scratch:
+        template = synthesize({}, Path(scratch))
+    (dashboard,) = template.of("AWS::CloudWatch::Dashboard").values()
+    return dashboard_picture(json.loads(dashboard["DashboardBody"]), json.loads(DASHBOARD_DATA.read_text()))
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "settings.md": settings_page,
+    "permissions.md": permissions_page,
+    "dashboard.svg": dashboard_page,
+}

@@ -12,12 +12,14 @@ from constructs import Construct
 
 from infra.alarm_topics import AlarmTopics, refuse_topics_elsewhere
 from infra.alarms import SelfAlarms, own_alarm_arns, refuse_own_alarms
+from infra.dashboard import Dashboard
 from infra.function import RemediationFunction
 from infra.function_asset import function_asset
 from infra.key import EncryptionKey
 from infra.ledger import Ledger
 from infra.log_group import FunctionLogs
 from infra.mode import mode_parameter_name
+from infra.queries import SavedQueries
 from infra.queues import Queues
 from infra.role import FunctionRole
 from infra.rules import Rules
@@ -101,6 +103,10 @@ class NodeRemediation(Construct):
             undelivered=_undelivered(queues, log_group),
             logs=log_group.log_group_name,
         )
+        SavedQueries(self, "Queries", log_group=log_group)
+        if settings.dashboard:
+            dashboard = Dashboard(self, "Dashboard", queues=queues, function=function, log_group=log_group)
+            self._output(DashboardName=dashboard.name)
         self._output(
             IntakeQueueUrl=queues.intake.queue_url,
             IntakeQueueArn=queues.intake.queue_arn,

@@ -308,7 +308,8 @@ class Change:
     """A change of an incident's state, as it is logged and counted.
 
     `state` is an incident's state or its end. `seconds` is the time from the first complaint to the reboot or recovery.
-    `counted` is False where the result of a report says the same, so that no metric counts it twice.
+    `counted` is False where the result of a report says the same, so that no metric counts it twice. `recurring` marks
+    the change by which a node recurs.
     """
 
     incident: str
@@ -319,6 +320,7 @@ class Change:
     code: str | None = None
     seconds: float | None = None
     counted: bool = True
+    recurring: bool = False
 
 
 class CallResult(StrEnum):

@@ -24,6 +24,7 @@ from node_remediation.outbox.mail import Frame, Places
 from node_remediation.outbox.notifications import notify
 from node_remediation.policy.answers import gathered, notices_of, put_off, record_answers, record_sent
 from node_remediation.policy.draft import REDRIVEN_DELAY, Claim, Plan, Scene, entry_of, result_of
+from node_remediation.policy.guards import budget_used
 from node_remediation.policy.incidents import Group, decide, needs_of, oldest_complaint
 from node_remediation.policy.record import Book, Entry, Facts, Missing, NodeRecord, State, derived_id
 from node_remediation.settings import MAX_RECEIVES, SHARDS, Settings
@@ -107,6 +108,7 @@ class _Run:
     results: list[Result] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     nodes_per_call: list[tuple[str, int]] = field(default_factory=list)
+    budget_used: dict[str, float] = field(default_factory=dict)
     handed_back: dict[str, str] = field(default_factory=dict)
 
     def may_call(self) -> bool:
@@ -236,6 +238,7 @@ class Remediator:
             run.results,
             run.changes,
             nodes_per_call=run.nodes_per_call,
+            budget_used=run.budget_used,
             handed_back=run.handed_back,
             now=self._now(),
             trouble=trouble,
@@ -355,6 +358,9 @@ class Remediator:
         for part in (*parts, [*last, *others]):
             if cases or run.may_call():  # nodes that nobody reported stay due, and the next sweep finds them
                 self._remediate_part(run, cluster, part, cases, facts)
+        used = budget_used(run.book.budget(cluster), facts, self._settings, now)
+        if used is not None:
+            run.budget_used[cluster] = used
 
     def _main(self, run: _Run, group: Group) -> NodeRecord:
         """Return the record that says most of a node: under its key, or under the one it had before."""

@@ -287,6 +287,7 @@ _BOUNDARY = _optional(
 )
 _STACK_NAME = _optional(Kind(_text(r"[A-Za-z][A-Za-z0-9-]{0,127}"), "a name of letters, digits and hyphens"))
 _CONCURRENCY = _optional(_whole(3, 10_000))
+_URL = _optional(Kind(_text(r"https?://[^\s#]{1,400}"), "a URL without #"))
 _FLAG = Kind(_true_or_false, "true or false")
 _TAG = _optional(Kind(_read_tag, 'a tag as "key=value"', lambda tag: f"{tag.key}={tag.value}"))
 
@@ -323,6 +324,9 @@ class Settings:
     )
     operations_topic_arn: str | None = _setting(
         None, _TOPIC, "topic for alarms on this system itself, in place of the failure topic", of_stack=True
+    )
+    runbook_url: str | None = _setting(
+        None, _URL, "where your team hosts docs/runbook.md: each mail links to its section there"
     )
     notify_rebooted: bool = _setting(False, _FLAG, "whether successful reboots are notified too")
     recurrence_window: timedelta = _setting(
@@ -373,6 +377,7 @@ class Settings:
     repair_timeout: timedelta = _setting("90m", _UP_TO_A_DAY, "how long a repair or replacement has to succeed")
     retry_attempts: int = _setting(0, _whole(0, 9), "automatic retries of a node that was busy")
     retry_delay: timedelta = _setting("2m", _duration("1s", "15m"), "wait before the first retry; it doubles each time")
+    dashboard: bool = _setting(True, _FLAG, "whether the stack has a CloudWatch dashboard", of_stack=True)
     full_sdk: bool = _setting(False, _FLAG, "whether the asset ships the whole SDK, as pip installs it", of_stack=True)
     vpc_subnet_ids: tuple[str, ...] = _setting([], _SUBNETS, "subnets of the function; []: in no VPC", of_stack=True)
     security_group_ids: tuple[str, ...] = _setting(

@@ -18,7 +18,7 @@ from node_remediation.aws.telemetry import LogsAndMetrics
 from node_remediation.aws.topic import SnsTopic
 from node_remediation.events.fields import Home
 from node_remediation.lookups import Edges
-from node_remediation.outbox.mail import Places
+from node_remediation.outbox.mail import RUNBOOK, Places
 from node_remediation.remediate import Effect, Remediator, Services
 from node_remediation.settings import Settings
 
@@ -89,6 +89,7 @@ def build(
             dead_letter_url=environment["DEAD_LETTER_QUEUE_URL"],
             mode_parameter=environment["MODE_PARAMETER"],
             partition=partition,
+            runbook=settings.runbook_url or RUNBOOK,
         ),
         clock=clock,
         sleep=sleep,

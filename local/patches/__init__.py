@@ -11,6 +11,7 @@ from local.patches import (
     function_runtime,
     mail,
     message_move,
+    query_definitions,
     queue_limits,
     rule_targets,
     secure_transport,
@@ -27,6 +28,7 @@ _PATCHES = (
     event_time,
     rule_targets,
     mail,
+    query_definitions,
     alarm_actions,
     alarm_records,  # around the actions: what they tell of has its time by then
     alarm_contributors,

@@ -44,4 +44,4 @@ def test_batch_shares_its_invocation() -> None:
 def test_clusters_metrics_are_paid_only_in_hours_that_have_values() -> None:
     """A hundred reports over ten clusters: ten hours of each cluster's metrics."""
     few = month(100, each=ALONE, look=LOOK, sweep=SWEEP)
-    assert few[WATCHING] == pytest.approx(0.70 + 10 * 8 * 0.30 * 10 / 730)
+    assert few[WATCHING] == pytest.approx(0.70 + 10 * 9 * 0.30 * 10 / 730)

@@ -112,6 +112,7 @@ def test_outputs_name_what_others_rely_on(default: Template) -> None:
         "LedgerTableName": "<LedgerTable>",
         "ModeParameterName": "/hyperpod-node-remediation/HyperPodNodeRemediation/mode",
         "SweepRuleName": "<SweepRule>",
+        "DashboardName": "HyperPodNodeRemediation-<AWS::Region>",
     }
 
 

@@ -34,6 +34,7 @@ def test_deploy_returns_the_outputs_and_the_stack_works(aws: LocalAws) -> None:
 
     (alarm,) = aws.client("cloudwatch").describe_alarms(AlarmNames=[outputs["AlarmName"]])["MetricAlarms"]
     assert alarm["Metrics"][0]["Expression"] == "a + b"
+    assert "widgets" in aws.client("cloudwatch").get_dashboard(DashboardName="Sample-dashboard")["DashboardBody"]
 
 
 def _metrics(aws: LocalAws) -> list[object]:

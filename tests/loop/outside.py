@@ -467,6 +467,7 @@ class Outside:
     notices: list[Notice] = field(default_factory=list)
     results: list[tuple[datetime, Result]] = field(default_factory=list)
     changes: list[tuple[datetime, Change]] = field(default_factory=list)
+    budget_used: list[Mapping[str, float]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     unrecorded_answers: list[Answer] = field(default_factory=list)
     sweeps: list[tuple[float, float]] = field(default_factory=list)
@@ -522,12 +523,14 @@ class Outside:
         changes: Sequence[Change],
         *,
         nodes_per_call: Sequence[tuple[str, int]],
+        budget_used: Mapping[str, float],
         handed_back: Mapping[str, str],
         now: datetime,
         trouble: str | None,
     ) -> None:
         self.results += [(now, result) for result in results]
         self.changes += [(now, change) for change in changes]
+        self.budget_used.append(budget_used)
 
     def sweep(self, *, lag: float, oldest_unsent: float) -> None:
         self.sweeps.append((lag, oldest_unsent))

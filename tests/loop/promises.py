@@ -9,7 +9,7 @@ from itertools import pairwise
 from node_remediation import codes
 from node_remediation.model import REQUEST, Message, NodeKey, Outcome
 from node_remediation.policy.guards import budget_limit
-from node_remediation.policy.record import RECURRENCES, REPLACE_WINDOW
+from node_remediation.policy.record import RECURRENCES, REPLACE_WINDOW, State
 from tests.loop.outside import Kept, Notice, Reboot
 from tests.loop.world import ENDS, Said, World
 
@@ -19,7 +19,7 @@ _NOT_HEARD = {Outcome.CLEARED, Outcome.REFUSED, Outcome.OBSERVED, Outcome.IGNORE
 
 def broken(world: World) -> list[str]:
     """Return what does not hold at any time."""
-    judges = (_storms, _replacements, _needless, _outcomes, _ends, _recoveries, _order, _recurring)
+    judges = (_storms, _replacements, _needless, _outcomes, _ends, _states, _recoveries, _order, _recurring)
     return [fault for judge in judges for fault in judge(world)]
 
 
@@ -155,6 +155,20 @@ def _ends(world: World) -> Iterator[str]:
             yield f"incident {incident} was closed twice"
         if times and not ends[incident] and incident not in world.united and not world.killed:
             yield f"incident {incident} was closed without an end"
+
+
+def _states(world: World) -> Iterator[str]:
+    """The latest line of an incident has its state: the dashboard counts open incidents so."""
+    if world.killed:
+        return  # it may have been killed before it wrote its lines
+    logged = {change.incident: change.state for _, change in world.outside.changes}
+    records = world.ledger.load_raw(list(world.ledger.items)).nodes.values()
+    states = {record.incident.id: record.incident.state for record in records if record.incident}
+    for incident in logged.keys() | states.keys():
+        known, last = states.get(incident), logged.get(incident)
+        ended = known is None and last not in list(State)
+        if not ended and known not in (State.CLAIMED, last):
+            yield f"incident {incident} is {known}, and its latest line says {last}"
 
 
 def _never_ended(world: World) -> Iterator[str]:

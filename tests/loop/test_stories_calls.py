@@ -62,3 +62,21 @@ def test_sweep_whose_time_ends_leaves_the_rest_due(monkeypatch: pytest.MonkeyPat
     assert sum(map(len, world.ledger.writes[before:])) == 100
     assert 0 < len(looked_at) < 100
     assert all(world.record(world.node(number)).put_off == 0 for number in range(1, 101))
+
+
+def test_budget_used_is_recorded_each_time_that_nodes_are_judged() -> None:
+    """In percent, with what is given back taken off; a sweep that finds nothing records none."""
+    world = World(Settings(budget_percent=10), nodes=40)
+    world.node(1).answers = ["InstanceIdInUse"]
+    assert sorted(deliver(world, range(1, 4))) == ["failed InstanceIdInUse", "rebooted", "rebooted"]
+    assert world.outside.budget_used[-1] == {A: 20}
+    world.sweep()
+    assert world.outside.budget_used[-1] == {}
+
+
+def test_budget_used_counts_what_mode_observe_would_have_spent() -> None:
+    """As the guard does."""
+    world = World(Settings(budget_percent=10), nodes=40)
+    world.mode.value = "observe"
+    assert deliver(world, range(1, 5)) == ["observed"] * 4
+    assert world.outside.budget_used[-1] == {A: 40}

@@ -59,3 +59,10 @@ def test_wrong_setting_stops_the_start_and_is_named(environment: dict[str, str])
     """No default stands in for a setting that cannot be read."""
     with pytest.raises(SettingsError, match=r"remediation\.cooldown"):
         build(environment | {"REMEDIATION_SETTINGS": '{"cooldown": "soon"}'})
+
+
+def test_mails_lead_to_the_runbook_that_the_team_hosts_or_to_the_projects(environment: dict[str, str]) -> None:
+    """The setting reaches what writes them."""
+    hosted = build(environment | {"REMEDIATION_SETTINGS": '{"runbook_url": "https://wiki.example.com/runbook"}'})
+    assert hosted._places.runbook == "https://wiki.example.com/runbook"
+    assert build(environment)._places.runbook == "docs/runbook.md"

@@ -22,7 +22,9 @@ _WARNINGS = frozenset(
 _ENDS = frozenset({Outcome.RECOVERED, Outcome.SUPERSEDED, Outcome.NOT_RECOVERED, Outcome.UNVERIFIED})
 _SHARED_ENDS = frozenset({Outcome.CLEARED, Outcome.REFUSED, Outcome.FAILED, Outcome.OBSERVED})
 _TIMES: Mapping[str, str] = {Outcome.REBOOTED: "TimeToReboot", Outcome.RECOVERED: "TimeToRecovery"}
-_SECONDS = frozenset({*_TIMES.values(), "ReportAge", "SweepLag", "OldestUnsent"})
+# The units of metrics that are no counts.
+_UNITS = dict.fromkeys((*_TIMES.values(), "ReportAge", "SweepLag", "OldestUnsent"), MetricUnit.Seconds)
+_UNITS |= {"BudgetUsed": MetricUnit.Percent}
 
 
 class Telemetry(Protocol):
@@ -34,14 +36,16 @@ class Telemetry(Protocol):
         changes: Sequence[Change],
         *,
         nodes_per_call: Sequence[tuple[str, int]],
+        budget_used: Mapping[str, float],
         handed_back: Mapping[str, str],
         now: datetime,
         trouble: str | None,
     ) -> None:
         """Record what an invocation came to.
 
-        `nodes_per_call` has a cluster and a number of nodes for each reboot call. `handed_back` has the reason by
-        message ID, `trouble` why the time at which messages come again could not be set.
+        `nodes_per_call` has a cluster and a number of nodes for each reboot call, `budget_used` by cluster the share of
+        its budget that is spent, in percent. `handed_back` has the reason by message ID, `trouble` why the time at
+        which messages come again could not be set.
         """
 
     def sweep(self, *, lag: float, oldest_unsent: float) -> None:
@@ -66,6 +70,7 @@ class LogsAndMetrics:
         changes: Sequence[Change],
         *,
         nodes_per_call: Sequence[tuple[str, int]],
+        budget_used: Mapping[str, float],
         handed_back: Mapping[str, str],
         now: datetime,
         trouble: str | None,
@@ -79,12 +84,13 @@ class LogsAndMetrics:
         for change in changes:
             self._log_change(change)
         clusters = [each.cluster for each in results] + [each.cluster for each in changes]
-        clusters += [cluster for cluster, _ in nodes_per_call]
+        clusters += [*(cluster for cluster, _ in nodes_per_call), *budget_used]
         for name in sorted(set(map(_dimension, clusters))):
             of_results = [result for result in results if _dimension(result.cluster) == name]
             of_changes = [change for change in changes if _dimension(change.cluster) == name]
             values = _values(of_results, of_changes, now)
             values["NodesPerCall"] += [size for cluster, size in nodes_per_call if _dimension(cluster) == name]
+            values["BudgetUsed"] += [used for cluster, used in budget_used.items() if _dimension(cluster) == name]
             _put({"Cluster": name}, values)
             for code, count in _failures(of_results, of_changes).items():
                 _put({"Cluster": name, "ErrorCode": code}, {"FailedByCode": [count]})
@@ -153,6 +159,7 @@ def _values(results: Sequence[Result], changes: Sequence[Change], now: datetime)
             values[_TIMES[change.state]].append(change.seconds)
     counts = Counter([result.outcome.value for result in results])
     counts.update(change.state for change in changes if _counts(change))
+    counts.update(Outcome.RECURRING for change in changes if change.recurring)
     values["Reports"] += [len(results)] if results else []
     for outcome, count in counts.items():
         values[metric_name(outcome)].append(count)
@@ -178,7 +185,7 @@ def _put(dimensions: Mapping[str, str], values: Mapping[str, Sequence[float]]) -
         metrics.add_dimension(dimension, value)
     for name, numbers in values.items():
         for number in numbers:
-            metrics.add_metric(name, MetricUnit.Seconds if name in _SECONDS else MetricUnit.Count, number)
+            metrics.add_metric(name, _UNITS.get(name, MetricUnit.Count), number)
     if metrics.metric_set:  # Powertools flushes by itself with every 100th value of a metric
         metrics.flush_metrics()
 

@@ -300,6 +300,15 @@ _OTHER = Advice(
 )
 
 
+def runbook_section(outcome: Outcome, code: str | None, *, replacing: bool = False) -> str:
+    """Return the anchor of the section of docs/runbook.md about what `advice_for` advises on."""
+    if outcome in _OUTCOMES:
+        return outcome.value
+    if replacing and outcome is Outcome.FAILED:
+        return "failed-replacements"
+    return code.lower() if code in _CODES else "throttling" if code in codes.THROTTLING else "other-codes"
+
+
 def advice_for(outcome: Outcome, code: str | None, *, replacing: bool = False) -> Advice:
     """Return the advice for an outcome or, where a letter was left, for its code; of a replacement, its own."""
     if outcome in _OUTCOMES:

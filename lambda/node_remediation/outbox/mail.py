@@ -15,7 +15,7 @@ from node_remediation import codes
 from node_remediation.events import own
 from node_remediation.events.fields import Home
 from node_remediation.model import INSTANCE_ID, IdKind, Node, Outcome
-from node_remediation.outbox.advice import Advice, Command, advice_for
+from node_remediation.outbox.advice import Advice, Command, advice_for, runbook_section
 from node_remediation.policy.record import Entry
 
 _LINE = 100
@@ -30,6 +30,8 @@ _SLURM = (
     "A Slurm node may be down only because it was rebooted. Then this brings it back: scontrol update nodename=NAME "
     "state=resume"
 )
+# The page in this project, for a team that hosts it nowhere.
+RUNBOOK = "docs/runbook.md"
 # The console's host by partition. Other partitions get no link.
 _CONSOLES = {
     "aws": "{region}.console.aws.amazon.com",
@@ -39,12 +41,13 @@ _CONSOLES = {
 
 
 class Places(NamedTuple):
-    """The places in AWS that a mail's commands and links name."""
+    """The places that a mail's commands and links name."""
 
     intake_url: str
     dead_letter_url: str
     mode_parameter: str
     partition: str
+    runbook: str = RUNBOOK
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,12 @@ class Section:
     def count(self) -> int:
         """The number of nodes, with each report that names none."""
         return len({entry.node or place for place, entry in enumerate(self.entries)})
+
+    @property
+    def anchor(self) -> str:
+        """The section's anchor in the runbook."""
+        first = self.entries[0]
+        return runbook_section(self.outcome, first.code, replacing=first.replacing)
 
     @property
     def headline(self) -> str:
@@ -125,6 +134,7 @@ def mail_text(entries: Sequence[Entry], frame: Frame, *, summary: str = "") -> s
     sections = by_section(entries)
     for section in sections:
         parts += [*_what_happened(section, frame), *_do_now(section, frame)]
+        parts.append(f"    Runbook: {frame.places.runbook}#{section.anchor}")
     in_order = [entry for section in sections for entry in section.entries]
     parts += [*_look(in_order, frame), *_letters(in_order, frame)]
     return _sendable("\n\n".join(parts) + "\n")

@@ -171,6 +171,7 @@ class Draft:
         alike = [each.story for each in self.record.past if each.about == about and each.at > since][-RECURRENCES:]
         if len(alike) == RECURRENCES:
             self.say(Outcome.RECURRING, about, topic=True, history=tuple(alike))
+            self.changes[-1] = replace(self.changes[-1], recurring=True)
             self.keep(replace(incident, told=True))
 
     def answer(self, case: Case, outcome: Outcome, reason: str, code: str | None = None) -> None:

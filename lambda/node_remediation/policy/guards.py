@@ -21,6 +21,7 @@ from node_remediation.policy.record import (
     REPLACE_WINDOW,
     Budget,
     Complaint,
+    Facts,
     Missing,
     NodeRecord,
 )
@@ -446,8 +447,7 @@ def _budget_spent(matter: Matter) -> Verdict | None:
         return _replace_budget_spent(matter)
     nodes, window = matter.cluster.nodes, matter.settings.budget_window
     limit = budget_limit(nodes, matter.settings)
-    observe = matter.scene.facts.mode == "observe"
-    spent = matter.budget.spent(now=matter.now, window=window, observe=observe)
+    spent = _spent(matter.budget, matter.scene.facts, matter.settings, matter.now)
     if spent < limit:
         return None
     return refused(
@@ -462,6 +462,17 @@ def _replace_budget_spent(matter: Matter) -> Verdict | None:
         return None
     reason = f"replace_budget is {limit} in {in_words(REPLACE_WINDOW)}, {spent} spent"
     return refused(codes.REPLACE_BUDGET_EXCEEDED, reason)
+
+
+def _spent(budget: Budget, facts: Facts, settings: Settings, now: datetime) -> int:
+    return budget.spent(now=now, window=settings.budget_window, observe=facts.mode == "observe")
+
+
+def budget_used(budget: Budget, facts: Facts, settings: Settings, now: datetime) -> float | None:
+    """Return the share of a cluster's budget that is spent, in percent; None while the cluster's size is not known."""
+    if not isinstance(facts.cluster, ClusterFacts):
+        return None
+    return 100 * _spent(budget, facts, settings, now) / budget_limit(facts.cluster.nodes, settings)
 
 
 def budget_limit(nodes: int, settings: Settings) -> int:

@@ -10,6 +10,7 @@ from aws_cdk import (
     aws_kms,
     aws_lambda,
     aws_lambda_event_sources,
+    aws_logs,
     aws_sns,
     aws_sns_subscriptions,
     aws_sqs,
@@ -58,6 +59,8 @@ class SampleStack(cdk.Stack):
         sweep = aws_events.Rule(self, "Sweep", schedule=aws_events.Schedule.rate(cdk.Duration.minutes(1)))
         time = aws_events.RuleTargetInput.from_object({"time": aws_events.EventField.from_path("$.time")})
         sweep.add_target(aws_events_targets.LambdaFunction(function, event=time, retry_attempts=0))
+        aws_cloudwatch.Dashboard(self, "Dashboard", dashboard_name="Sample-dashboard")
+        aws_logs.CfnQueryDefinition(self, "Query", name="Sample/all", query_string="fields @message")
         cdk.CfnOutput(self, "SweepRuleName", value=sweep.rule_name)
         cdk.CfnOutput(self, "QueueUrl", value=queue.queue_url)
         cdk.CfnOutput(self, "TopicArn", value=topic.topic_arn)

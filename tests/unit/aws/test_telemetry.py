@@ -52,6 +52,7 @@ class Station:
         changes: Sequence[Change] = (),
         *,
         sizes: Sequence[tuple[str, int]] = (),
+        budget: dict[str, float] | None = None,
         handed_back: dict[str, str] | None = None,
         trouble: str | None = None,
         later: timedelta = timedelta(seconds=30),
@@ -60,6 +61,7 @@ class Station:
             results,
             changes,
             nodes_per_call=sizes,
+            budget_used=budget or {},
             handed_back=handed_back or {},
             now=NOW + later,
             trouble=trouble,
@@ -215,6 +217,14 @@ def test_message_that_is_handed_back_is_a_warning_and_no_report(station: Station
         "m-1",
         "ThrottlingException: Rate exceeded",
     )
+
+
+def test_budget_used_is_a_percentage_of_its_cluster_also_without_a_report(station: Station) -> None:
+    """A sweep judges nodes that no message reports."""
+    station.record(budget={"ml-a": 12.5, "ml-b": 0.0})
+    assert station.values("BudgetUsed", Cluster="ml-a") == [12.5]
+    assert station.values("BudgetUsed", Cluster="ml-b") == [0]
+    assert station.unit("BudgetUsed") == {"Percent"}
 
 
 def test_nothing_to_record_writes_nothing(station: Station) -> None:

@@ -1,15 +1,18 @@
 """What a person is told to do, by code; and the table of codes in the documentation."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from node_remediation import codes
 from node_remediation.model import Outcome
-from node_remediation.outbox.advice import Advice, advice_for
+from node_remediation.outbox.advice import Advice, advice_for, runbook_section
 from tests.unit.outbox.makers import KNOWN, LETTERED, TOLD
 
-MESSAGES = (Path(__file__).parents[3] / "docs" / "messages.md").read_text()
+DOCS = Path(__file__).parents[3] / "docs"
+MESSAGES, RUNBOOK = ((DOCS / name).read_text() for name in ("messages.md", "runbook.md"))
+SECTIONS = dict(re.findall(r"^### (.+?)\n(.*?)(?=^##|\Z)", RUNBOOK, re.DOTALL | re.MULTILINE))
 
 
 def of(code: str) -> Advice:
@@ -56,3 +59,23 @@ def test_code_is_in_the_table_of_codes_with_its_retryability(code: str) -> None:
     rows = [line.split("|")[1:-1] for line in MESSAGES.split("## Codes")[1].splitlines() if line.startswith("|")]
     (row,) = [row for row in rows if f"`{code}`" in row[0]]
     assert row[-1].strip() == ("yes" if codes.is_retryable(code) else "no")
+
+
+def test_runbook_has_a_section_for_each_code_and_outcome_that_a_person_can_get_and_no_other() -> None:
+    """Each mail leads there: a new code or outcome needs a section, a removed one takes its section along."""
+    led_to = {runbook_section(Outcome.FAILED, code) for code in (*KNOWN, "ThrottlingException", "BrandNewException")}
+    led_to |= {runbook_section(outcome, code) for outcome, code in TOLD.items()}
+    led_to |= {runbook_section(Outcome.FAILED, "InstanceIdInUse", replacing=True)}
+    assert led_to == {name.lower().replace(" ", "-") for name in SECTIONS}
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_section_of_the_runbook_says_what_it_means_where_to_look_what_to_do_and_when_to_escalate(name: str) -> None:
+    """In that order, each in words."""
+    assert re.findall(r"^- \*\*(.+?)\.\*\* \S", SECTIONS[name], re.MULTILINE) == ["Means", "LOOK", "DO", "Escalate"]
+
+
+@pytest.mark.parametrize("code", sorted(KNOWN))
+def test_code_in_the_table_links_to_its_section(code: str) -> None:
+    """The table is for scripts, the runbook for people."""
+    assert f"[`{code}`](runbook.md#{runbook_section(Outcome.FAILED, code)})" in MESSAGES

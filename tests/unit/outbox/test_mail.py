@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from node_remediation import events
 from node_remediation.model import Answered, IdKind, Node, Outcome, Report, Trigger
+from node_remediation.outbox.advice import runbook_section
 from node_remediation.outbox.burst import Spends
 from node_remediation.outbox.mail import Frame, mail_text
 from node_remediation.outbox.notifications import notify
@@ -152,6 +153,15 @@ def test_answers_that_a_mail_gives_are_read_as_approvals_of_its_incidents() -> N
             (read,) = events.read(body.replace("Approved", words), message_id="m", sent=NOW, home=HOME)
             assert isinstance(read, Report)
             assert (read.answer, read.incident, read.answered_by) == (answer, of.incident, "YOUR NAME")
+
+
+def test_each_section_of_a_mail_links_to_its_section_of_the_runbook_once() -> None:
+    """At the URL that the team has set, else by the page's name in this project."""
+    said = [entry(outcome, code=code) for outcome, code in TOLD.items()]
+    hosted = replace(FRAME, places=FRAME.places._replace(runbook="https://wiki.example.com/runbook"))
+    for frame, page in ((FRAME, "docs/runbook.md"), (hosted, "https://wiki.example.com/runbook")):
+        links = [line.strip() for line in mail(*said, *said, frame=frame).splitlines() if "Runbook" in line]
+        assert links == [f"Runbook: {page}#{runbook_section(outcome, code)}" for outcome, code in TOLD.items()]
 
 
 # -- what happened
