@@ -266,7 +266,7 @@ def _recurring(world: World) -> Iterator[str]:
         if notice.list == "Recurring":
             told[notice.entry["IncidentId"]].add(tuple(notice.entry["History"]))
     for incident, histories in told.items():
-        if incident not in world.opened or any(len(lines) != RECURRENCES for lines in histories):
+        if any(len(lines) != RECURRENCES for lines in histories):
             yield f"incident {incident} was told as recurring with {histories}"
         if len(histories) > 1 and not world.may_repeat_letters:
             yield f"incident {incident} was told as recurring {len(histories)} times: {histories}"
