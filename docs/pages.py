@@ -79,7 +79,8 @@ that names the key and what it takes.
 - `default_cluster` is a cluster that `clusters` allows.
 - `cooldown` is at most `budget_window` and at most `max_reboots_window`. `verify_after` is at most `verify_timeout`.
 - A cluster's budget in `budget_window` is `budget_percent` of its nodes, rounded up, but at least `budget_min_nodes`.
-- The setting `mode` holds only while the [mode parameter](operating.md#pause-observe-resume) does not exist.
+- The setting `mode` holds where the [mode parameter](operating.md#pause-observe-resume) gives none: it does not
+  exist, no entry matches, or the entry is past its end.
 - A report that waited longer than `max_report_age` in the intake queue is refused as `StaleReport`. A fact that could
   not be looked up is waited for as long.
 - Events of clusters that `clusters` does not allow are left out by the rules, so they make no log line and no mail. The

@@ -49,8 +49,9 @@ class Outcome(StrEnum):
     NOT_RECOVERED = "not_recovered"
     UNVERIFIED = "unverified"
 
-    # On the topic alone: a reboot that waits for an answer.
+    # On the topic alone: a reboot that waits for an answer; an entry of the mode parameter whose end has passed.
     PROPOSED = "proposed"
+    RESUMED = "resumed"
 
 
 class IdKind(StrEnum):

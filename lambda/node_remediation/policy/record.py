@@ -12,6 +12,7 @@ from typing import NamedTuple, Self
 from uuid import UUID, uuid5
 
 from node_remediation.model import Alarm, AlarmState, ClusterFacts, Failure, Node, NodeFacts, NodeKey, Outcome, Trigger
+from node_remediation.policy.modes import ModeEntry, Modes
 from node_remediation.settings import LEDGER_RETENTION
 
 # Item bounds (design: an item stays under 300 KB).
@@ -162,7 +163,8 @@ class Entry:
 
     For people: `reboots` has the node's latest claims, `repair_since` the beginning of HyperPod's own repair, `group`
     the instance group. `eks` and `automatic` tell the cluster's orchestrator and NodeRecovery, where they are known.
-    `message_id` and `excerpt` are of a message that names no node or cannot be read.
+    `message_id` and `excerpt` are of a message that names no node or cannot be read, `mode` is an entry of the mode
+    parameter whose end has passed.
     """
 
     id: str
@@ -193,6 +195,7 @@ class Entry:
     automatic: bool | None = None
     message_id: str = ""
     excerpt: str = ""
+    mode: ModeEntry | None = None
 
     @property
     def unsent(self) -> bool:
@@ -429,7 +432,7 @@ class Facts:
     `nodes` and `logical_ids` are by the ID in the record's key, `alarms` by that ID and then by the complaint's source.
     """
 
-    mode: str | Missing | None = None
+    mode: Modes | Missing | None = None
     cluster: ClusterFacts | Missing | None = None
     nodes: Mapping[str, NodeFacts | Missing] = field(default_factory=dict)
     logical_ids: Mapping[str, str] = field(default_factory=dict)

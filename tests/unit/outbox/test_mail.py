@@ -19,6 +19,8 @@ from node_remediation import events
 from node_remediation.model import Answered, IdKind, Node, Outcome, Report, Trigger
 from node_remediation.outbox.mail import Frame, mail_text
 from node_remediation.outbox.notifications import notify
+from node_remediation.policy.draft import entry_of_end
+from node_remediation.policy.modes import ModeEntry, Modes
 from node_remediation.policy.record import Entry
 from tests.unit.outbox.makers import (
     FRAME,
@@ -91,6 +93,20 @@ NIGHTS: dict[str, list[Entry]] = {
     "proposed": [
         entry(Outcome.PROPOSED, message="Xid 79", again_at=NOW + timedelta(minutes=77), eks=True, group="workers"),
     ],
+    "resumed": [
+        entry_of_end(ended, Modes("active", (ModeEntry("observe", "ml-b"),)), NOW)
+        for ended in (ModeEntry("paused", "ml-a/gpu-*", NOW), ModeEntry("paused", "ml-a/cpu", NOW))
+    ],
+    "resumed-all": [entry_of_end(ModeEntry("paused", until=NOW), Modes("active"), NOW)],
+    "paused": [
+        entry(
+            Outcome.REFUSED,
+            code="Paused",
+            message='everything is paused, because the mode parameter cannot be understood: entry "ml-a" takes active, '
+            'observe or paused, alone or with an end and its zone as in "paused until 2026-12-01T06:00Z", not "pausd"',
+            eks=True,
+        )
+    ],
     "unreadable": [
         entry(
             Outcome.UNREADABLE,
@@ -142,7 +158,9 @@ def test_node_whose_call_was_lost_is_not_said_to_be_unrebooted() -> None:
     assert "a further mail says how this ends" in " ".join(text.split())
 
 
-@pytest.mark.parametrize("outcome", sorted(set(TOLD) - LETTERED - {Outcome.PROPOSED, Outcome.UNVERIFIED}))
+@pytest.mark.parametrize(
+    "outcome", sorted(set(TOLD) - LETTERED - {Outcome.PROPOSED, Outcome.RESUMED, Outcome.UNVERIFIED})
+)
 def test_mail_that_asks_for_nothing_has_neither_advice_nor_command(outcome: Outcome) -> None:
     """A person who was woken may go back to sleep, whatever code the entry has."""
     text = mail(entry(outcome, code="InstanceIdInUse"))
