@@ -91,7 +91,8 @@ line that names the key and what it takes.
 - A cluster's budget in `budget_window` is `budget_percent` of its nodes, rounded up, but at least `budget_min_nodes`.
 - `ask_timeout` and `on_no_answer` hold where `overrides` has the action `ask`. [Ask before a reboot](approval.md) has
   examples of the three.
-- The setting `mode` holds only while the [mode parameter](operating.md#pause-observe-resume) does not exist.
+- The setting `mode` holds where the [mode parameter](operating.md#pause-observe-resume) gives none: it does not
+  exist, no entry matches, or the entry is past its end.
 - A report that waited longer than `max_report_age` in the intake queue is refused as `StaleReport`. A fact that could
   not be looked up is waited for as long.
 - Events of clusters that `clusters` does not allow are left out by the rules, so they make no log line and no mail. The

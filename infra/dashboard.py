@@ -15,7 +15,7 @@ _WIDTH, _HEIGHT = 8, 6  # of 24 columns: three widgets in a row
 # What went well is green or blue, what a person should look at red or orange.
 _OUTCOMES = {
     "Rebooted": "#2ca02c",
-    "Replaced": "#98df8a",
+    "Replaced": "#006d2c",
     "Cleared": "#98df8a",
     "Waiting": "#1f77b4",
     "Deferred": "#aec7e8",

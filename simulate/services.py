@@ -33,6 +33,7 @@ from node_remediation.model import (
 )
 from node_remediation.outbox.letters import Letter
 from node_remediation.outbox.notifications import Notification
+from node_remediation.policy.modes import Modes
 from node_remediation.policy.record import GONE, Book, Budget, Missing, NodeRecord, Record
 from node_remediation.settings import Settings
 
@@ -187,8 +188,8 @@ class Outside:
     recorded: Callable[[Sequence[Result], Sequence[Change], Mapping[str, str]], None]
     failed: Callable[[str], None]
 
-    def get(self, *, fresh: bool = False) -> str:
-        return self.mode
+    def get(self, *, fresh: bool = False) -> Modes:
+        return Modes(self.mode)
 
     def send(self, letters: Sequence[Letter], *, may_call: MayCall = lambda: True) -> dict[int, str]:
         return {}

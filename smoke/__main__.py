@@ -1,6 +1,6 @@
 """`python -m smoke`: tries a deployed stack out, a line for each check; exit status 0 if all of them passed.
 
-It begins only in mode observe or paused, and removes what it made, also after a failure or Ctrl-C.
+It begins only where all is in mode observe or paused, and removes what it made, also after a failure or Ctrl-C.
 """
 
 import argparse
@@ -71,8 +71,8 @@ def _begin(options: argparse.Namespace) -> Stack:
     if (mode := stack.mode) not in _SAFE_MODES:
         parameter = stack.outputs["ModeParameterName"]
         raise SmokeError(
-            f"the mode is {mode}; a smoke test begins only in observe: "
-            f"aws ssm put-parameter --type String --overwrite --name {parameter} --value observe"
+            f"the mode is {mode[:80]}; a smoke test begins only where all is observe, without an end; this replaces "
+            f"the whole mode: aws ssm put-parameter --type String --overwrite --name {parameter} --value observe"
         )
     _say("PASS", "mode", f"{mode}: nothing is rebooted meanwhile")
     return stack

@@ -31,6 +31,7 @@ from node_remediation.model import (
     bounded,
 )
 from node_remediation.policy.incidents import Needs
+from node_remediation.policy.modes import Modes
 from node_remediation.policy.record import GONE, Book, Budget, Facts, Missing, NodeRecord
 from node_remediation.settings import Settings
 
@@ -96,7 +97,7 @@ class Lookups:
         self._may_call = may_call
         self._may_resolve = may_resolve
         self._quoted = 0
-        self._mode: str | Missing | None = None
+        self._mode: Modes | Missing | None = None
         self._clusters: dict[str, ClusterFacts | Missing] = {}
         self._nodes: dict[NodeKey, NodeFacts | Missing] = {}
 
@@ -314,14 +315,17 @@ class Lookups:
 
     # -- facts
 
-    def facts(self, cluster: str, records: Mapping[NodeKey, tuple[NodeRecord, Needs]], budget: Budget) -> Facts:
+    def facts(
+        self, cluster: str, records: Mapping[NodeKey, tuple[NodeRecord, Needs]], budget: Budget, now: datetime
+    ) -> Facts:
         """Return the facts of one cluster that its nodes' decisions need; what cannot be had is Missing."""
         needs = [each for _, each in records.values()]
         judged, looked_at = any(each.judged for each in needs), any(each.looked_at for each in needs)
-        mode = self._ask_mode(fresh=any(each.on_demand for each in needs)) if judged else None
+        mode = self._ask_mode(cluster, now, fresh=any(each.on_demand for each in needs)) if judged else None
         facts = self._ask_cluster(cluster) if looked_at or (judged and self._settings.allows(cluster)) else None
-        settings = self._settings
-        grouped = isinstance(facts, ClusterFacts) and (facts.protected_groups or settings.by_group or settings.replaces)
+        by_group = isinstance(mode, Modes) and mode.of_cluster(cluster, now) is None
+        by_group = by_group or self._settings.by_group or self._settings.replaces
+        grouped = isinstance(facts, ClusterFacts) and (facts.protected_groups or by_group)
         named = (isinstance(facts, ClusterFacts) and facts.continuous) or budget.logical_ids
         asked = {
             key: _asked_as(record)
@@ -336,14 +340,17 @@ class Lookups:
         names = {key.id: name for key, (record, _) in records.items() if (name := self._logical_id(record))}
         return Facts(mode=mode, cluster=facts, nodes=nodes, logical_ids=names, alarms=self._alarm_states(records))
 
-    def _ask_mode(self, *, fresh: bool) -> str | Missing | None:
+    def _ask_mode(self, cluster: str, now: datetime, *, fresh: bool) -> Modes | Missing | None:
+        """Ask for the mode; with `fresh`, a pause of the cluster that is remembered is read again."""
         if not self._may_call():
             return None
-        if self._mode is None or (fresh and self._mode == "paused"):
-            try:
-                self._mode = self._edges.mode.get(fresh=fresh)
-            except LookupFailedError as error:
-                self._mode = _missing(error)
+        try:
+            if self._mode is None:
+                self._mode = self._edges.mode.get()
+            if fresh and isinstance(self._mode, Modes) and self._mode.may_pause(cluster, now):
+                self._mode = self._edges.mode.get(fresh=True)
+        except LookupFailedError as error:
+            self._mode = _missing(error)
         return self._mode
 
     def _ask_cluster(self, cluster: str) -> ClusterFacts | Missing | None:

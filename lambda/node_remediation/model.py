@@ -52,9 +52,11 @@ class Outcome(StrEnum):
     # Only with the setting escalation, or an override, that replaces.
     REPLACED = "replaced"
 
-    # On the topic alone: a reboot that waits for an answer; a node that keeps failing for the same reason.
+    # On the topic alone: a reboot that waits for an answer; a node that keeps failing for the same reason; an entry of
+    # the mode parameter whose end has passed.
     PROPOSED = "proposed"
     RECURRING = "recurring"
+    RESUMED = "resumed"
 
 
 class IdKind(StrEnum):

@@ -23,7 +23,7 @@ from node_remediation.outbox.letters import letter, raw_letter
 from node_remediation.outbox.mail import Frame, Places
 from node_remediation.outbox.notifications import notify
 from node_remediation.policy.answers import gathered, notices_of, put_off, record_answers, record_sent
-from node_remediation.policy.draft import REDRIVEN_DELAY, Claim, Plan, Scene, entry_of, result_of
+from node_remediation.policy.draft import REDRIVEN_DELAY, Claim, Plan, Scene, entry_of, entry_of_end, result_of
 from node_remediation.policy.guards import budget_used
 from node_remediation.policy.incidents import Group, decide, needs_of, oldest_complaint
 from node_remediation.policy.record import Book, Entry, Facts, Missing, NodeRecord, State, derived_id
@@ -42,6 +42,8 @@ _LEASE_MARGIN = timedelta(seconds=5)
 NODES_PER_WRITE = 50
 _NODES_PER_READ = 100
 _OLDEST_SWEEP = timedelta(minutes=2)
+# The end of a mode that passed longer ago is not told: it is no news.
+_OLDEST_END = timedelta(days=1)
 # The beginning of a message that cannot be read, by which a person recognises it.
 _EXCERPT = 300  # characters
 
@@ -215,6 +217,30 @@ class Remediator:
             self._announce(run)
         self._to.telemetry.sweep(lag=lag, oldest_unsent=(now - min(unsent, default=now)).total_seconds())
         self._finish(run, ())
+        self._tell_ended_modes(run)
+
+    def _tell_ended_modes(self, run: _Run) -> None:
+        """Tell people, once, of each entry of the mode parameter whose end has passed.
+
+        A remembered mode is read again before: its end may have been put off since.
+        """
+        new: list[Entry] = []
+        for fresh in (False, True):
+            if not run.may_call():
+                return
+            try:
+                modes, now = self._to.edges.mode.get(fresh=fresh), self._now()
+                entries = [entry_of_end(ended, modes, now) for ended in modes.ended(now - _OLDEST_END, now)]
+                known = self._to.ledger.load([NodeKey("", entry.id) for entry in entries], ()) if entries else Book()
+            except LookupFailedError as error:
+                self._to.telemetry.error(f"the ends of modes could not be looked up: {error}")
+                return
+            new = [entry for entry in entries if not known.node(NodeKey("", entry.id)).version]
+            if not new:
+                return
+        for entry in new:
+            self._save_entry(run, entry)  # one that cannot be saved is told by the next sweep
+        self._announce(run)
 
     def _run(self, seconds_left: Callable[[], float]) -> _Run:
         def may_call() -> bool:
@@ -347,7 +373,7 @@ class Remediator:
             record = self._main(run, group)
             needs[group[0]] = (record, needs_of(record, cases.get(group[0], ()), self._settings, now))
         try:
-            facts = run.lookups.facts(cluster, needs, run.book.budget(cluster))
+            facts = run.lookups.facts(cluster, needs, run.book.budget(cluster), now)
         except Exception as fault:  # noqa: BLE001  a fault of ours about one cluster must not become another's
             self._to.telemetry.error(f"a look-up raised {type(fault).__name__}: {fault}", cluster=cluster)
             facts = Facts(mode=Missing(type(fault).__name__, str(fault)))
@@ -550,6 +576,13 @@ class Remediator:
 
     def _keep(self, run: _Run, entry: Entry, result: Result | None) -> None:
         """Keep an entry in a record of its own, so that it is sent sooner or later; else it is sent from memory."""
+        if not self._save_entry(run, entry):
+            run.unkept.append((entry, result))
+        elif result:
+            run.results.append(result)
+
+    def _save_entry(self, run: _Run, entry: Entry) -> bool:
+        """Save an entry in a record of its own, to be sent by this invocation, or else by the sweep."""
         entry = replace(entry, due=self._now() + timedelta(seconds=max(run.seconds_left(), 0)) + _LEASE_MARGIN)
 
         def plan(book: Book, part: Sequence[Group]) -> Plan:
@@ -558,11 +591,7 @@ class Remediator:
                 return Plan()  # an earlier delivery has kept it
             return Plan(records=(replace(record, outbox=(entry,)),), fresh=frozenset({entry.id}))
 
-        done = self._transact(run, "", [(NodeKey("", entry.id),)], plan)
-        if done.failed:
-            run.unkept.append((entry, result))
-        elif result:
-            run.results.append(result)
+        return not self._transact(run, "", [(NodeKey("", entry.id),)], plan).failed
 
     # -- announce, mark sent
 

@@ -25,6 +25,7 @@ SWEEP_DETAIL_TYPE = "HyperPod Node Remediation Sweep"
 SWEEP_EVERY = timedelta(minutes=1)
 INDEX_NAME = "due"
 SHARDS = 8
+# From the least strict to the strictest.
 MODES = ("active", "observe", "paused")
 ENVIRONMENT_VARIABLE = "REMEDIATION_SETTINGS"
 # Lambda takes 4 KB of environment variables in all; the rest is for the names of queues, topic and table.
@@ -339,7 +340,7 @@ class Settings:
     log_retention_days: int = _setting(
         90, _one_of(LOG_RETENTION_DAYS), "how long the function's logs are kept", of_stack=True
     )
-    mode: str = _setting("active", _word(*MODES), "the mode if the mode parameter does not exist")
+    mode: str = _setting("active", _word(*MODES), "the mode where the mode parameter gives none")
     cooldown: timedelta = _setting("30m", _UP_TO_A_DAY, "the least time between two reboots of a node")
     max_reboots_per_node: int = _setting(2, _whole(1, 100), "most reboots of a node in max_reboots_window")
     max_reboots_window: timedelta = _setting("24h", _WINDOW, "the window of max_reboots_per_node")

@@ -4,6 +4,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -259,3 +260,27 @@ def test_pause_observe_and_resume(guarded: System) -> None:
     guarded.redrive()
     guarded.outcomes(count=2, cluster=cluster.name, outcome="rebooted")
     assert sorted(guarded.reboots(cluster)) == sorted([cluster.nodes[0], cluster.nodes[2]])
+
+
+def test_pause_of_one_cluster_ends_by_itself_and_says_so(guarded: System) -> None:
+    """The other cluster's nodes are rebooted meanwhile. After the end, told in one mail, a redrive reboots the node."""
+    cluster, other = guarded.cluster(10), guarded.cluster(10)
+    end = f"{datetime.now(UTC) + timedelta(seconds=40):%Y-%m-%dT%H:%M:%SZ}"
+    set_mode(guarded, json.dumps({cluster.name: f"paused until {end}", f"{other.name}/login": "paused"}))
+    guarded.put(events.health(cluster.name, cluster.nodes[0]), events.health(other.name, other.nodes[0]))
+    [line] = guarded.outcomes(cluster=cluster.name, outcome="refused", code="Paused")
+    assert line["reason"].startswith(f"the mode of {cluster.name} is paused: nothing is rebooted until ")
+    guarded.outcomes(cluster=other.name, outcome="rebooted")
+
+    def told() -> list[dict[str, str]]:
+        return [entry for each in guarded.notifications(cluster.name) for entry in each["message"].get("Resumed", ())]
+
+    [entry] = eventually(told, patience=120)
+    assert (entry["Pattern"], entry["Mode"], entry["Until"]) == (cluster.name, "paused", end)
+    guarded.redrive()
+    guarded.outcomes(cluster=cluster.name, outcome="rebooted", node=cluster.nodes[0])
+    assert (guarded.reboots(cluster), guarded.reboots(other)) == ([cluster.nodes[0]], [other.nodes[0]])
+    set_mode(guarded, None)
+    assert len(told()) == 1
+    [mail] = [each for each in guarded.mail(cluster.name) if "RESUMED" in each["subject"]]
+    assert "active again since" in mail["message"]

@@ -100,11 +100,12 @@ def test_healthy_stack_passes_every_check_and_nothing_is_left_or_rebooted(system
     assert system.observer.logged_calls() == []
 
 
-def test_active_mode_begins_nothing(system: System) -> None:
-    """A stack that reboots is refused in one line, with the command that changes the mode."""
+@pytest.mark.parametrize("value", ["active", json.dumps({f"ml-{number}": "observe" for number in range(30)})])
+def test_mode_in_which_nodes_may_be_rebooted_begins_nothing(system: System, value: str) -> None:
+    """Such a stack is refused in one line, with the command that changes the mode."""
     ssm, name, before = system.aws.client("ssm"), system.outputs["ModeParameterName"], system.aws.calls()
     with changed(
-        lambda: ssm.put_parameter(Name=name, Type="String", Value="active", Overwrite=True),
+        lambda: ssm.put_parameter(Name=name, Type="String", Value=value, Overwrite=True),
         lambda: ssm.delete_parameter(Name=name),
     ):
         status, lines = smoke(system)

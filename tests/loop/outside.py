@@ -14,6 +14,7 @@ from node_remediation.events.alarm import series_of
 from node_remediation.model import INSTANCE_ID, Answer, Change, Message, Result
 from node_remediation.outbox.letters import Letter
 from node_remediation.outbox.notifications import Notification
+from node_remediation.policy.modes import Modes, read_modes
 from tests.fakes import LOST, THROTTLED
 
 ACCOUNT, REGION = "111122223333", "us-west-2"
@@ -380,20 +381,29 @@ class CloudWatch:
 
 @dataclass
 class FakeMode:
-    """The mode, remembered for a minute as the real one is."""
+    """The mode, remembered for a minute as the real one is.
+
+    `value` is the parameter, `default` the setting. `asked` counts the times that the parameter was read.
+    """
 
     clock: Clock
     value: str = "active"
+    default: str = "active"
     down: bool = False
+    asked: int = 0
     _cached: tuple[str, datetime] | None = None
 
-    def get(self, *, fresh: bool = False) -> str:
-        if self._cached and self._cached[1] > self.clock() and not (fresh and self._cached[0] == "paused"):
-            return self._cached[0]
-        if self.down:
-            raise LookupFailedError(THROTTLED)
-        self._cached = self.value, self.clock() + _CACHED_FOR
-        return self.value
+    def get(self, *, fresh: bool = False) -> Modes:
+        if fresh or not self._cached or self._cached[1] <= self.clock():
+            if self.down:
+                raise LookupFailedError(THROTTLED)
+            self._cached = self.value, self.clock() + _CACHED_FOR
+            self.asked += 1
+        return read_modes(self._cached[0], default=self.default)
+
+    def ends(self) -> list[datetime]:
+        """Return when the entries of the parameter end."""
+        return [each.until for each in read_modes(self.value, default=self.default).entries if each.until]
 
 
 class Takes(Enum):

@@ -25,7 +25,7 @@ def broken(world: World) -> list[str]:
 
 def broken_at_the_end(world: World) -> list[str]:
     """Return what does not hold once nothing is pending."""
-    return [*broken(world), *_pending(world), *_never_ended(world), *_never_told(world)]
+    return [*broken(world), *_pending(world), *_never_ended(world), *_never_told(world), *_ends_of_modes(world)]
 
 
 # -- no reboot storm
@@ -270,6 +270,20 @@ def _recurring(world: World) -> Iterator[str]:
             yield f"incident {incident} was told as recurring with {histories}"
         if len(histories) > 1 and not world.may_repeat_letters:
             yield f"incident {incident} was told as recurring {len(histories)} times: {histories}"
+
+
+def _ends_of_modes(world: World) -> Iterator[str]:
+    """Each end of a mode is told once, if a sweep came within a day after it."""
+    told = Counter(
+        (notice.entry["Pattern"], notice.entry["Until"]) for notice in world.notices if notice.list == "Resumed"
+    )
+    if not world.may_repeat_notices:
+        yield from (f"the end of {entry} was told {count} times" for entry, count in told.items() if count > 1)
+    for end in world.mode.ends():
+        if world.now - timedelta(days=2) < end <= world.now and f"{end:%Y-%m-%dT%H:%M:%SZ}" not in {
+            until for _, until in told
+        }:
+            yield f"the end of the mode at {end} was never told"
 
 
 def _same(world: World, letter: Kept, notice: Notice) -> bool:

@@ -3,8 +3,9 @@
 `LOOP_SEARCH=thorough` in the environment looks further.
 """
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from enum import Enum
@@ -100,6 +101,11 @@ troubles = st.builds(
     ledger_down=st.sampled_from([False, False, False, True]),
     intake_down=st.booleans(),
     seconds=st.sampled_from([60.0, 60.0, 60.0, 30.0, 20.0, 4.0]),
+)
+modes = st.dictionaries(
+    st.sampled_from(["*", "*", A, "ml-*/workers", f"{B}/other"]),
+    st.sampled_from(["active", "paused", "observe"]),
+    max_size=2,
 )
 OPERATIONS = (
     "describe_cluster",
@@ -225,10 +231,12 @@ class Machine(RuleBasedStateMachine):
     def calls_will_fail(self, faults: list[CallFault]) -> None:
         self.world.sagemaker.faults = list(faults)
 
-    @rule(mode=st.sampled_from(["active", "active", "paused", "observe"]), down=st.sampled_from([False, False, True]))
-    def operator_sets_mode(self, mode: str, down: bool) -> None:
-        self.world.log(f"mode {mode}{', which cannot be read' if down else ''}")
-        self.world.mode.value, self.world.mode.down = mode, down
+    @rule(modes=modes, end=st.none() | _minutes(-5, 0.5, 7, 100), down=st.sampled_from([False, False, True]))
+    def operator_sets_mode(self, modes: Mapping[str, str], end: timedelta | None, down: bool) -> None:
+        until = f" until {(self.world.now + end).isoformat(timespec='seconds')}" if end else ""
+        value = json.dumps({pattern: word + until for pattern, word in modes.items()})
+        self.world.log(f"mode {value}{', which cannot be read' if down else ''}")
+        self.world.mode.value, self.world.mode.down = value, down
 
     @rule(cluster=st.sampled_from([A, B]), automatic=st.booleans())
     def operator_sets_recovery(self, cluster: str, automatic: bool) -> None:
@@ -306,6 +314,7 @@ class Machine(RuleBasedStateMachine):
         world.sagemaker.down, world.cloudwatch.down, world.sagemaker.faults = {}, {}, []
         world.outside.letters_take = world.outside.topic_takes = Takes.ALL
         world.mode.down = False
+        world.sweep()
         world.passes(24 * HOUR + MINUTE)
         self._must_hold(broken_at_the_end(world))
 

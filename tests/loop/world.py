@@ -177,7 +177,7 @@ class World:
         self.united: set[str] = set()
         self.repeated: set[str] = set()
         self.unsent_at_last: set[str] = set()
-        self.may_repeat_letters = False
+        self.may_repeat_letters = self.may_repeat_notices = False
         self.heard: dict[str, datetime] = {}
         self.taken_in: dict[str, datetime] = {}
         self.asked: list[str] = []
@@ -543,6 +543,7 @@ class World:
             or any(write is not Write.RIVAL for write in trouble.writes.values())
             or Takes.LOST in (outside.letters_take, trouble.letters)
         )
+        self.may_repeat_notices |= self.may_repeat_letters or Takes.LOST in (outside.topic_takes, trouble.topic)
         self._invocations.append(_Invocation(trouble, batch))
         try:
             return run()
@@ -664,6 +665,9 @@ class World:
         if self.sweeps and (due := self.next_due()) is not None:
             # Sweeps at which nothing is due change nothing, and are left out.
             times.append(self._next_sweep(max(due, self.now)))
+        if self.sweeps:
+            ends = (end for end in self.mode.ends() if end > (self._swept or START))
+            times += [self._next_sweep(max(end, self.now)) for end in ends]
         return min(times, default=None)
 
     def _next_sweep(self, from_: datetime) -> datetime:

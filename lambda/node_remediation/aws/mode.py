@@ -8,49 +8,42 @@ from botocore.parsers import ResponseParserError
 
 from node_remediation.aws import errors
 from node_remediation.aws.errors import CallError, LookupFailedError, Meaning
-from node_remediation.settings import MODES
+from node_remediation.policy.modes import Modes, all_paused, read_modes
 
 if TYPE_CHECKING:
     from types_boto3_ssm import SSMClient
 
 _MAX_AGE = 60  # seconds
-_PAUSED = "paused"
 
 
 class Mode(Protocol):
-    """Knows whether this system acts, observes or is paused."""
+    """Knows where this system acts, observes or is paused."""
 
-    def get(self, *, fresh: bool = False) -> str:
-        """Return `active`, `observe` or `paused`. Raises LookupFailedError if that cannot be found out for now.
-
-        With `fresh`, a `paused` that is remembered is read again.
-        """
+    def get(self, *, fresh: bool = False) -> Modes:
+        """Return the modes, with `fresh` not from memory. Raises LookupFailedError if they cannot be had for now."""
 
 
 class ParameterMode:
     """The mode as an SSM parameter gives it, remembered for up to a minute. The parameter need not exist.
 
-    A value that is no mode, and a parameter that may not be read, mean paused: when in doubt, no node is rebooted.
+    A value that cannot be understood, and a parameter that may not be read, mean paused: when in doubt, no node is
+    rebooted.
     """
 
     def __init__(self, client: "SSMClient", *, name: str, default: str) -> None:
         self._parameters = _Parameters(client, default)
         self._name = name
+        self._default = default
 
-    def get(self, *, fresh: bool = False) -> str:
-        mode = self._read(force=False)
-        return self._read(force=True) if fresh and mode == _PAUSED else mode
-
-    def _read(self, *, force: bool) -> str:
+    def get(self, *, fresh: bool = False) -> Modes:
         try:
-            value = self._parameters.get(self._name, max_age=_MAX_AGE, force_fetch=force)
+            value = self._parameters.get(self._name, max_age=_MAX_AGE, force_fetch=fresh)
         except GetParameterError as error:
             trouble = _trouble(error.__context__)
             if trouble.passing:
                 raise LookupFailedError(trouble) from error
-            return _PAUSED
-        mode = str(value).strip().lower()
-        return mode if mode in MODES else _PAUSED
+            return all_paused(f"may not be read: {trouble.code}: {trouble.message}", default=self._default)
+        return read_modes(str(value), default=self._default)
 
 
 class _Parameters(SSMProvider):

@@ -58,6 +58,12 @@ _OUTCOMES: dict[str, Advice] = {
         "sagemaker batch-replace-cluster-nodes; this destroys the node's volumes).",
     ),
     Outcome.RETRYING: Advice("NOT REBOOTED YET", "nothing to do"),
+    Outcome.RESUMED: Advice(
+        "RESUMED",
+        "redrive what was refused",
+        "Nodes that were refused meanwhile stay in the dead-letter queue. A redrive tries them again: the output "
+        "RedriveCommand of the stack has the command.",
+    ),
     Outcome.OBSERVED: Advice("OBSERVED, NOT REBOOTED", "nothing to do"),
     Outcome.REBOOTED: Advice("BEING REBOOTED", "nothing to do"),
     Outcome.REPLACED: Advice("BEING REPLACED", "nothing to do"),
@@ -135,7 +141,8 @@ _CODES = {
     codes.PAUSED: Advice(
         "PAUSED",
         "resume and try again",
-        "An operator paused this system, so it reboots nothing. This resumes it:",
+        "Reboots are paused, for the reason above. This shows the mode; to resume a part of it, write it again without "
+        "that entry. The second command resumes everything: it replaces all entries, also those of other clusters.",
         Command.RESUME,
     ),
     codes.STALE_REPORT: Advice(

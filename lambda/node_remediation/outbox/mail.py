@@ -96,6 +96,7 @@ _ORDER = (
     Outcome.REPLACED,
     Outcome.RECURRING,
     Outcome.RETRYING,
+    Outcome.RESUMED,
     Outcome.OBSERVED,
     Outcome.REBOOTED,
     Outcome.SUPERSEDED,
@@ -129,6 +130,7 @@ def mail_text(entries: Sequence[Entry], frame: Frame, *, summary: str = "") -> s
     """Return the text for the entries of one cluster. A summary comes first."""
     cluster = entries[0].cluster
     where = f"HyperPod cluster {cluster}" if cluster else "HyperPod, cluster not known"
+    where = "HyperPod, all clusters" if cluster == "*" else where
     parts = [summary] if summary else []
     parts.append(f"{where}, {frame.home.region}, account {frame.home.account}\n{_utc(frame.now)}")
     sections = by_section(entries)
@@ -146,6 +148,7 @@ def mail_text(entries: Sequence[Entry], frame: Frame, *, summary: str = "") -> s
 def _what_happened(section: Section, frame: Frame) -> list[str]:
     """Return the heading and what happened to each node. Nodes of which the same is to be said share a paragraph."""
     count, what = section.count, "nodes" if section.entries[0].node else "messages"
+    what = "modes" if section.entries[0].mode else what
     heading = section.headline + (f" ({count} {what})" if count > 1 else "")
     alike: dict[str, list[Entry]] = {}
     for entry in section.entries:
@@ -191,6 +194,8 @@ def _said(entry: Entry, frame: Frame) -> str:
 
 
 def _id(entry: Entry) -> str:
+    if entry.mode:
+        return f"Mode of {entry.mode.pattern}"
     return entry.node.id if entry.node else "A message that names no node"
 
 
@@ -290,7 +295,10 @@ def _do_now(section: Section, frame: Frame) -> list[str]:
 def _commands(command: Command, entries: Sequence[Entry], frame: Frame) -> list[str]:
     if command is Command.RESUME:
         name = ("--name", frame.places.mode_parameter)
-        return [_aws(frame, "ssm", "put-parameter", name, ("--type", "String"), ("--overwrite", "--value", "active"))]
+        return [
+            _aws(frame, "ssm", "get-parameter", name),
+            _aws(frame, "ssm", "put-parameter", name, ("--type", "String"), ("--overwrite", "--value", "active")),
+        ]
     if command is Command.ANSWER:
         return _answers(entries, frame)
     cluster, nodes = entries[0].cluster, _taken(entries)

@@ -99,6 +99,8 @@ def _machine_body(entries: Sequence[Entry], frame: Frame, burst: Burst | None) -
     lists: dict[str, list[Mapping[str, object]]] = {name: [] for name in _LISTS}
     for entry in entries:
         id_: dict[str, object] = {entry.node.kind.value: entry.node.id} if entry.node else {}
+        if entry.mode:
+            id_ = {"Pattern": entry.mode.pattern, "Mode": entry.mode.word, "Until": _iso(entry.trigger.time)}
         code = {"ErrorCode": entry.code} if entry.code else {}
         if entry.outcome is Outcome.PROPOSED:
             proposal = {"IncidentId": entry.incident or "", "Reason": entry.message}
@@ -146,8 +148,9 @@ def _subject(entries: Sequence[Entry], sections: Sequence[Section], frame: Frame
         which = "".join(f" {_cut(node.id, _LONGEST_NODE)}" for node in nodes if node)
     else:
         which = f" {len(entries)} reports" if None in nodes else f" {len(nodes)} nodes"
+        which = f" {len(entries)} modes" if all(entry.mode for entry in entries) else which
     before, after = f"[{_ascii(frame.home.region)}] ", f"{_ascii(which)}: {summary}"
-    name = _ascii(entries[0].cluster or "cluster unknown")
+    name = "all clusters" if entries[0].cluster == "*" else _ascii(entries[0].cluster or "cluster unknown")
     return f"{before}{_cut(name, _LONGEST_SUBJECT - len(before) - len(after))}{after}"
 
 

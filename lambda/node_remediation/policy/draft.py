@@ -17,6 +17,7 @@ from node_remediation.model import (
     Result,
     Trigger,
 )
+from node_remediation.policy.modes import ModeEntry, Modes
 from node_remediation.policy.record import (
     MOST_TOLD_REBOOTS,
     RECURRENCES,
@@ -327,6 +328,28 @@ def entry_of(case: Case, failure: Failure, now: datetime) -> Entry:
     entry = _entry(case.key, about, incident=None, outcome=Outcome.FAILED, message=message, code=code, now=now)
     # The same ID when its message comes again: it may have arrived although its answer was lost.
     return replace(entry, id=derived_id(case.message.id, about.node), letter=True, topic=True)
+
+
+def entry_of_end(ended: ModeEntry, modes: Modes, now: datetime) -> Entry:
+    """Return the notice that an entry of the mode parameter is past its end; the same whenever that is noticed."""
+    since = ended.until or now
+    reason = f"{modes.default} again since {since:%Y-%m-%d %H:%M:%S} UTC, when the entry ({ended.word}) ended"
+    if any(each.holds(now) for each in modes.entries):
+        reason += "; where another entry matches, that counts"
+    return Entry(
+        id=derived_id("resumed", ended.pattern, ended.word, since),
+        incident=None,
+        outcome=Outcome.RESUMED,
+        cluster=ended.cluster,
+        node=None,
+        code=None,
+        message=reason,
+        trigger=Trigger("", "", "", since),
+        at=now,
+        due=now,
+        topic=True,
+        mode=ended,
+    )
 
 
 def _with_entry(outbox: tuple[Entry, ...], entry: Entry) -> tuple[tuple[Entry, ...], str]:

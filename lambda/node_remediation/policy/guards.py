@@ -1,9 +1,9 @@
 """The guards: each says no, with code, numbers and reason, or lets a reboot pass. Pure.
 
-A report is judged in this order: muted, mode paused, cluster allowed, withdrawn since, stale, HyperPod repairing or
-perhaps about to, replacement advised, protected, cooldown, attempts, budget, observe. Muted, withdrawn and stale
-concern one report or complaint; the others, in GUARDS, concern the node and are judged once. A replacement has the same
-guards, less advice and attempts, with a budget of its own.
+A report is judged in this order: muted, mode paused, cluster allowed, withdrawn since, stale, mode of the instance
+group paused, HyperPod repairing or perhaps about to, replacement advised, protected, cooldown, attempts, budget,
+observe. Muted, withdrawn and stale concern one report or complaint; the others, in GUARDS, concern the node and are
+judged once. A replacement has the same guards, less advice and attempts, with a budget of its own.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,6 +15,7 @@ from typing import NamedTuple
 from node_remediation import codes
 from node_remediation.model import HYPERPOD, INSTANCE_ID, REQUEST, Case, ClusterFacts, IdKind, Node, NodeFacts, Outcome
 from node_remediation.policy.draft import Scene
+from node_remediation.policy.modes import OBSERVE, PAUSED, ModeEntry, Modes
 from node_remediation.policy.record import (
     GONE,
     MOST_ENTRIES,
@@ -165,14 +166,26 @@ def stale(case: Case, scene: Scene) -> No | None:
 
 
 def not_allowed(record: NodeRecord, scene: Scene) -> No | None:
-    """Say no to every node while the mode is paused, and to clusters that the settings do not name."""
-    if scene.facts.mode == "paused":
-        return refused(codes.PAUSED, "the mode is paused: nothing is rebooted until an operator resumes")
-    cluster = record.key.cluster
+    """Say no to every node while its cluster is paused, and to clusters that the settings do not name."""
+    cluster, modes = record.key.cluster, scene.facts.mode
+    mode = modes.of_cluster(cluster, scene.now) if isinstance(modes, Modes) else None
+    if mode and mode.word == PAUSED:
+        return _paused(mode)
     if scene.settings.allows(cluster):
         return None
     allowed = ", ".join(scene.settings.clusters)
     return refused(codes.CLUSTER_NOT_ALLOWED, f"cluster {cluster} matches none of the setting clusters: {allowed}")
+
+
+def _paused(mode: ModeEntry) -> No:
+    if mode.fault:
+        return refused(codes.PAUSED, f"everything is paused, because the mode parameter {mode.fault}")
+    end = f"until {at(mode.until)}" if mode.until else "until an operator resumes"
+    return refused(codes.PAUSED, f"{_named(mode)} is paused: nothing is rebooted {end}")
+
+
+def _named(mode: ModeEntry) -> str:
+    return "the mode" if mode.pattern == "*" else f"the mode of {mode.pattern}"
 
 
 def _allowed(matter: Matter) -> Verdict | None:
@@ -181,7 +194,7 @@ def _allowed(matter: Matter) -> Verdict | None:
 
 def _facts_known(matter: Matter) -> Verdict | None:
     facts = matter.scene.facts
-    if not isinstance(facts.mode, str):
+    if not isinstance(facts.mode, Modes):
         return facts.mode or _NOT_LOOKED_UP
     if matter.record.full:
         return OUTBOX_FULL
@@ -190,6 +203,28 @@ def _facts_known(matter: Matter) -> Verdict | None:
     if by_logical_id and not isinstance(node, NodeFacts):
         return node or _NOT_LOOKED_UP  # the logical ID may belong to another instance by now
     return None if isinstance(facts.cluster, ClusterFacts) else facts.cluster or _NOT_LOOKED_UP
+
+
+def _mode_of(matter: Matter) -> ModeEntry | Missing:
+    """Return the entry that counts for the node. Its group is asked for only where that decides."""
+    modes, cluster = matter.scene.facts.mode, matter.record.key.cluster
+    assert isinstance(modes, Modes)  # noqa: S101  a guard before has asked
+    if mode := modes.of_cluster(cluster, matter.now):
+        return mode
+    group = _group_of(matter)
+    return group if isinstance(group, Missing) else modes.of(cluster, group, matter.now)
+
+
+def _group_paused(matter: Matter) -> Verdict | None:
+    mode = _mode_of(matter)
+    if isinstance(mode, Missing):
+        return mode
+    return _paused(mode) if mode.word == PAUSED else None
+
+
+def _observed(matter: Matter) -> ModeEntry | None:
+    mode = _mode_of(matter)
+    return mode if isinstance(mode, ModeEntry) and mode.word == OBSERVE else None
 
 
 def _repairing(matter: Matter) -> Verdict | None:
@@ -447,7 +482,7 @@ def _budget_spent(matter: Matter) -> Verdict | None:
         return _replace_budget_spent(matter)
     nodes, window = matter.cluster.nodes, matter.settings.budget_window
     limit = budget_limit(nodes, matter.settings)
-    spent = _spent(matter.budget, matter.scene.facts, matter.settings, matter.now)
+    spent = matter.budget.spent(now=matter.now, window=window, observe=_observed(matter) is not None)
     if spent < limit:
         return None
     return refused(
@@ -457,22 +492,21 @@ def _budget_spent(matter: Matter) -> Verdict | None:
 
 def _replace_budget_spent(matter: Matter) -> Verdict | None:
     limit = matter.settings.replace_budget
-    spent = matter.budget.replaced(now=matter.now, observe=matter.scene.facts.mode == "observe")
+    spent = matter.budget.replaced(now=matter.now, observe=_observed(matter) is not None)
     if spent < limit:
         return None
     reason = f"replace_budget is {limit} in {in_words(REPLACE_WINDOW)}, {spent} spent"
     return refused(codes.REPLACE_BUDGET_EXCEEDED, reason)
 
 
-def _spent(budget: Budget, facts: Facts, settings: Settings, now: datetime) -> int:
-    return budget.spent(now=now, window=settings.budget_window, observe=facts.mode == "observe")
-
-
 def budget_used(budget: Budget, facts: Facts, settings: Settings, now: datetime) -> float | None:
     """Return the share of a cluster's budget that is spent, in percent; None while the cluster's size is not known."""
     if not isinstance(facts.cluster, ClusterFacts):
         return None
-    return 100 * _spent(budget, facts, settings, now) / budget_limit(facts.cluster.nodes, settings)
+    mode = facts.mode.of_cluster(budget.cluster, now) if isinstance(facts.mode, Modes) else None
+    observe = mode is not None and mode.word == OBSERVE
+    spent = budget.spent(now=now, window=settings.budget_window, observe=observe)
+    return 100 * spent / budget_limit(facts.cluster.nodes, settings)
 
 
 def budget_limit(nodes: int, settings: Settings) -> int:
@@ -481,16 +515,18 @@ def budget_limit(nodes: int, settings: Settings) -> int:
 
 
 def _observing(matter: Matter) -> Verdict | None:
-    if matter.scene.facts.mode != "observe":
+    mode = _observed(matter)
+    if mode is None:
         return None
     done = "replaced" if matter.replacing else "rebooted"
-    reason = f"all guards said yes; the mode is observe, so nothing was {done}"
+    reason = f"all guards said yes; {_named(mode)} is observe, so nothing was {done}"
     return No(Outcome.OBSERVED, None, reason, matter.replacing)
 
 
 GUARDS: tuple[Guard, ...] = (
     _allowed,
     _facts_known,
+    _group_paused,
     _repairing,
     _awaiting_hyperpod,
     _overridden,

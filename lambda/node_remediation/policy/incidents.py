@@ -218,7 +218,7 @@ def advance(draft: Draft) -> None:
 class Needs:
     """The facts that are needed: mode and cluster to judge, the node's status to look, its alarms by source.
 
-    `on_demand` marks a judgement that a person asked for: a cached `paused` is then read again.
+    `on_demand` marks a judgement that a person asked for: a remembered pause is then read again.
     """
 
     judged: bool = False

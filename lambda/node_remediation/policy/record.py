@@ -24,6 +24,7 @@ from node_remediation.model import (
     Trigger,
     bounded,
 )
+from node_remediation.policy.modes import ModeEntry, Modes
 from node_remediation.settings import LEDGER_RETENTION
 
 # Item bounds (design: an item stays under 300 KB).
@@ -207,7 +208,7 @@ class Entry:
     `repair_since` the beginning of HyperPod's own repair, `group` the instance group. `eks` and `automatic` tell
     the cluster's orchestrator and NodeRecovery, where they are known. `message_id` and `excerpt` are of a message
     that names no node or cannot be read. `history` has the stories of a recurring node's latest incidents with the
-    reason in `message`.
+    reason in `message`. `mode` is an entry of the mode parameter whose end has passed.
     """
 
     id: str
@@ -240,6 +241,7 @@ class Entry:
     message_id: str = ""
     excerpt: str = ""
     replacing: bool = False
+    mode: ModeEntry | None = None
 
     @property
     def unsent(self) -> bool:
@@ -509,7 +511,7 @@ class Facts:
     `nodes` and `logical_ids` are by the ID in the record's key, `alarms` by that ID and then by the complaint's source.
     """
 
-    mode: str | Missing | None = None
+    mode: Modes | Missing | None = None
     cluster: ClusterFacts | Missing | None = None
     nodes: Mapping[str, NodeFacts | Missing] = field(default_factory=dict)
     logical_ids: Mapping[str, str] = field(default_factory=dict)

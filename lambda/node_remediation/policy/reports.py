@@ -35,6 +35,7 @@ from node_remediation.policy.judging import (
     note_told,
 )
 from node_remediation.policy.looking import judge_replacement
+from node_remediation.policy.modes import Modes
 from node_remediation.policy.record import HANDLED_FOR, MOST_HANDLED, Complaint, Incident, Missing, State, derived_id
 from node_remediation.settings import MAX_RECEIVES
 
@@ -278,7 +279,7 @@ def _verdict_on_demand(draft: Draft, case: Case) -> No | Replace | Missing | Non
         return No(Outcome.FAILED, case.failure.code, case.failure.message)
     if no := not_allowed(record, scene):
         return no
-    if not isinstance(scene.facts.mode, str):
+    if not isinstance(scene.facts.mode, Modes):
         return scene.facts.mode or Missing(codes.DEADLINE_EXCEEDED, "there was no time left to read the mode")
     if report.instance_id and record.key.id not in (report.instance_id, report.node.id):
         reason = f"{report.node.id} was instance {report.instance_id} and is {record.key.id} now"

@@ -10,6 +10,7 @@ from node_remediation import codes
 from node_remediation.events.fields import Home
 from node_remediation.model import Alarm, IdKind, Node, Outcome, Trigger
 from node_remediation.outbox.mail import Frame, Places
+from node_remediation.policy.modes import ModeEntry
 from node_remediation.policy.record import Entry
 
 NOW = datetime(2026, 11, 23, 2, 14, 7, tzinfo=UTC)
@@ -18,6 +19,7 @@ INTAKE = "https://sqs.us-west-2.amazonaws.com/111122223333/intake"
 DEAD = "https://sqs.us-west-2.amazonaws.com/111122223333/dead"
 FRAME = Frame(NOW, HOME, Places(INTAKE, DEAD, "/HyperPodNodeRemediation/mode", "aws"))
 HEALTH = "SageMaker HyperPod Cluster Node Health Event"
+ENDED = ModeEntry("paused", "ml-a", NOW)
 LOGICAL = Node(IdKind.LOGICAL_ID, "df268d19-f035")
 # The outcomes that are told, each with a code or without one as the policy gives it.
 TOLD = {
@@ -30,6 +32,7 @@ TOLD = {
     Outcome.REPLACED: None,
     Outcome.RECURRING: None,
     Outcome.RETRYING: "InstanceIdInUse",
+    Outcome.RESUMED: None,
     Outcome.OBSERVED: None,
     Outcome.REBOOTED: None,
     Outcome.SUPERSEDED: None,
@@ -99,4 +102,5 @@ def entries(draw: st.DrawFn) -> Entry:
         history=tuple(draw(st.lists(texts, max_size=3))),
         message_id=draw(texts),
         excerpt=draw(texts),
+        mode=draw(st.sampled_from([None, None, ENDED])),
     )

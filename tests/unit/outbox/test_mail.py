@@ -21,6 +21,8 @@ from node_remediation.outbox.advice import runbook_section
 from node_remediation.outbox.burst import Spends
 from node_remediation.outbox.mail import Frame, mail_text
 from node_remediation.outbox.notifications import notify
+from node_remediation.policy.draft import entry_of_end
+from node_remediation.policy.modes import ModeEntry, Modes
 from node_remediation.policy.record import Entry
 from tests.unit.outbox.makers import (
     FRAME,
@@ -118,6 +120,20 @@ NIGHTS: dict[str, list[Entry]] = {
         )
         for n in range(3)
     ],
+    "resumed": [
+        entry_of_end(ended, Modes("active", (ModeEntry("observe", "ml-b"),)), NOW)
+        for ended in (ModeEntry("paused", "ml-a/gpu-*", NOW), ModeEntry("paused", "ml-a/cpu", NOW))
+    ],
+    "resumed-all": [entry_of_end(ModeEntry("paused", until=NOW), Modes("active"), NOW)],
+    "paused": [
+        entry(
+            Outcome.REFUSED,
+            code="Paused",
+            message='everything is paused, because the mode parameter cannot be understood: entry "ml-a" takes active, '
+            'observe or paused, alone or with an end and its zone as in "paused until 2026-12-01T06:00Z", not "pausd"',
+            eks=True,
+        )
+    ],
     "unreadable": [
         entry(
             Outcome.UNREADABLE,
@@ -183,7 +199,8 @@ def test_node_whose_call_was_lost_is_not_said_to_be_unrebooted() -> None:
 
 
 @pytest.mark.parametrize(
-    "outcome", sorted(set(TOLD) - LETTERED - {Outcome.PROPOSED, Outcome.UNVERIFIED, Outcome.RECURRING})
+    "outcome",
+    sorted(set(TOLD) - LETTERED - {Outcome.PROPOSED, Outcome.RESUMED, Outcome.UNVERIFIED, Outcome.RECURRING}),
 )
 def test_mail_that_asks_for_nothing_has_neither_advice_nor_command(outcome: Outcome) -> None:
     """A person who was woken may go back to sleep, whatever code the entry has."""

@@ -14,13 +14,15 @@ from node_remediation.model import LONGEST_API_TEXT, IdKind, Node, Outcome, Trig
 from node_remediation.outbox.letters import attribute
 from node_remediation.outbox.mail import by_section
 from node_remediation.outbox.notifications import Notification, notify
+from node_remediation.policy.draft import entry_of_end
+from node_remediation.policy.modes import ModeEntry, Modes
 from node_remediation.policy.record import Entry
 from tests.unit.outbox.makers import FRAME, HOSTILE, KNOWN, LOGICAL, NOW, TOLD, entries, entry, node
 
 MOST = 262_144
 LISTS = ("Failed", "FailedNodeLogicalIds", "Refused", "Rebooted", "Observed", "Recovered")
 # Each entry is in one of these.
-ENTRIES = (*LISTS, "Replaced", "Proposed", "Recurring", "Superseded", "Unverified", "Unreadable")
+ENTRIES = (*LISTS, "Replaced", "Proposed", "Recurring", "Resumed", "Superseded", "Unverified", "Unreadable")
 UNFAILED = [each for each in TOLD if each not in {Outcome.FAILED, Outcome.NOT_RECOVERED, Outcome.RETRYING}]
 
 
@@ -99,6 +101,16 @@ def test_recurring_node_has_its_reason_and_its_history() -> None:
     assert (body([said])["Recurring"], one([said]).kind) == ([expected], "recurring")
 
 
+def test_mode_that_ended_is_listed_with_its_pattern_and_its_end() -> None:
+    """Of the entry that was in the parameter; which mode holds now is in the message."""
+    said = one([entry_of_end(ModeEntry("paused", "ml-b/gpu-*", NOW), Modes("observe"), NOW)])
+    message = "observe again since 2026-11-23 02:14:07 UTC, when the entry (paused) ended"
+    assert json.loads(said.json)["Resumed"] == [
+        {"Pattern": "ml-b/gpu-*", "Mode": "paused", "Until": "2026-11-23T02:14:07Z", "Message": message}
+    ]
+    assert (said.cluster, said.kind, said.error_codes) == ("ml-b", "resumed", ())
+
+
 @pytest.mark.parametrize("outcome", sorted({*UNFAILED} - {Outcome.PROPOSED, Outcome.RECURRING}))
 def test_outcome_has_a_list_of_its_name(outcome: Outcome) -> None:
     """Six lists are always there, each other only with something in it."""
@@ -171,6 +183,7 @@ def test_most_pressing_kind_names_a_message_of_many() -> None:
         "replaced",
         "recurring",
         "retrying",
+        "resumed",
         "observed",
         "rebooted",
         "superseded",

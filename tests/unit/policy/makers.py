@@ -26,6 +26,7 @@ from node_remediation.model import (
 from node_remediation.policy.answers import record_answers
 from node_remediation.policy.draft import Claim, Plan, Scene
 from node_remediation.policy.incidents import Group, Needs, decide, needs_of
+from node_remediation.policy.modes import Modes, read_modes
 from node_remediation.policy.record import Book, Budget, Complaint, Entry, Facts, Incident, Missing, NodeRecord, State
 from node_remediation.settings import Settings
 
@@ -116,7 +117,7 @@ def entry(id_: str = "entry-1", **more: Any) -> Entry:
 
 
 CLUSTER = ClusterFacts(nodes=100, automatic=False)
-FACTS = Facts(mode="active", cluster=CLUSTER)
+FACTS = Facts(mode=Modes("active"), cluster=CLUSTER)
 
 
 def running(number: int = 1, **more: Any) -> NodeFacts:
@@ -128,7 +129,9 @@ def facts(
     alarms: Mapping[str, AlarmState | Missing] | None = None,
     **more: Any,
 ) -> Facts:
-    """Return the facts of a cluster in which nothing stands in the way; `alarms` are node 1's."""
+    """Return the facts of a cluster in which nothing stands in the way; `alarms` are node 1's, `mode` may be text."""
+    if isinstance(more.get("mode"), str):
+        more["mode"] = read_modes(more["mode"], default="active")
     return replace(FACTS, nodes=nodes or {}, alarms={key().id: alarms or {}}, **more)
 
 
@@ -199,7 +202,9 @@ def narrowed(known: Facts, needs: Mapping[NodeKey, Needs], budget: Budget) -> Fa
     judged = any(each.judged for each in needs.values())
     looked_at = any(each.looked_at for each in needs.values())
     cluster = known.cluster if judged or looked_at else None
-    described = isinstance(cluster, ClusterFacts) and bool(cluster.protected_groups or cluster.continuous)
+    modes = known.mode if isinstance(known.mode, Modes) else Modes("active")
+    by_group = any(modes.of_cluster(key.cluster, NOW) is None for key in needs)
+    described = isinstance(cluster, ClusterFacts) and bool(cluster.protected_groups or cluster.continuous or by_group)
     nodes = {key.id for key, each in needs.items() if each.looked_at or (each.judged and (described or named))}
     nodes |= set(budget.logical_ids) if judged else set()
     return Facts(

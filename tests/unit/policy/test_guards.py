@@ -14,6 +14,7 @@ from node_remediation.model import Alarm, AlarmState, Case, ClusterFacts, IdKind
 from node_remediation.policy.draft import Plan, Scene
 from node_remediation.policy.guards import GUARDS, Matter, budget_limit, judge, stale, withdrawn_since
 from node_remediation.policy.incidents import decide
+from node_remediation.policy.modes import Modes, read_modes
 from node_remediation.policy.record import GONE, MOST_ENTRIES, Book, Budget, Facts, Missing, NodeRecord, Sign, State
 from tests.unit.policy.makers import (
     LOGICAL,
@@ -114,7 +115,7 @@ WRONGS = {
         "refused",
         "Paused",
         "the mode is paused: nothing is rebooted until an operator resumes",
-        excludes=("observing",),
+        excludes=("group_paused", "observing"),
     ),
     "cluster_not_allowed": Wrong(
         setting(cluster="ml-c"),
@@ -133,6 +134,13 @@ WRONGS = {
         "refused",
         "StaleReport",
         "the report waited 90m in the intake queue, longer than max_report_age (60m)",
+    ),
+    "group_paused": Wrong(
+        setting(mode='{"ml-*": "active", "ml-a/work*": "paused until 2026-11-23T06:00Z"}'),
+        "refused",
+        "Paused",
+        "the mode of ml-a/work* is paused: nothing is rebooted until 2026-11-23 06:00:00 UTC",
+        excludes=("observing",),
     ),
     "repairing": Wrong(
         repairing,
@@ -194,13 +202,13 @@ def test_guards_are_in_the_order_of_the_design() -> None:
     assert names == [
         "allowed",
         "facts_known",
-        "repairing",
+        *list(WRONGS)[5:7],
         "awaiting_hyperpod",
         "overridden",
-        *list(WRONGS)[6:8],
+        *list(WRONGS)[7:9],
         "replaceable",
         "names_known",
-        *list(WRONGS)[8:],
+        *list(WRONGS)[9:],
         "asked",
         "replacing",
     ]
@@ -626,6 +634,7 @@ def test_node_with_a_full_outbox_is_not_judged() -> None:
 
 
 UNKNOWN = (None, THROTTLED, DENIED)
+BY_GROUP = '{"ml-a/head": "paused", "*/other": "observe"}'
 times = st.sampled_from([0, 29.99, 30, 45, 59.99, 60, 90, DAY - 0.01, DAY, 2 * DAY]).map(ago)
 clusters = st.builds(
     ClusterFacts, st.integers(0, 12), st.booleans(), st.sampled_from([frozenset(), frozenset({"head"})])
@@ -643,16 +652,17 @@ complaints = st.builds(
 def test_each_fact_that_a_guard_asks_for_must_be_known(automatic: bool, on_demand: bool) -> None:
     """None, a passing error or a final one, in any combination: no default says yes."""
     cluster = ClusterFacts(100, automatic, frozenset({"head"}), continuous=True)
-    for mode, about, node in product(("active", *UNKNOWN), (cluster, *UNKNOWN), (running(), *UNKNOWN)):
+    active = Modes("active")
+    for mode, about, node in product((active, *UNKNOWN), (cluster, *UNKNOWN), (running(), *UNKNOWN)):
         known = Facts(mode, about, {key().id: node} if node else {})
         verdict = judge(Matter(record(), [complaint()], Budget("ml-a"), scene(known), on_demand))
-        assert (verdict is None) is ((mode, about, node) == ("active", cluster, running()))
+        assert (verdict is None) is ((mode, about, node) == (active, cluster, running()))
         assert verdict is None or isinstance(verdict, Missing)
 
 
 @settings(max_examples=400)
 @given(
-    mode=st.sampled_from([*["active"] * 12, "observe", "paused", *UNKNOWN]),
+    mode=st.sampled_from([*["active"] * 12, *[BY_GROUP] * 3, "observe", "paused", *UNKNOWN]),
     cluster=st.one_of(clusters, clusters, clusters, st.sampled_from(UNKNOWN)),
     node=st.sampled_from([running(), running(), running(group="head"), running(group=None), GONE, *UNKNOWN]),
     name=st.sampled_from([*["ml-a"] * 6, "ml-c"]),
@@ -680,11 +690,13 @@ def test_all_guards_say_yes_only_with_every_fact_known_and_every_limit_kept(
         reboots=reboots,
         incident=incident(node=LOGICAL if by_logical_id else instance()),
     )
-    about = Facts(mode, cluster, {key().id: node} if node else {})
+    modes = read_modes(mode, default="active") if isinstance(mode, str) else mode
+    about = Facts(modes, cluster, {key().id: node} if node else {})
     matter = Matter(known, of, Budget(name, spends=spends), Scene(SETTINGS, NOW, hence(1), about), on_demand)
     if judge(matter) is None:
         actions = {each.repair_action for each in of} - {None, "None"}
-        assert mode == "active"
+        assert mode in ("active", BY_GROUP)
+        assert mode == "active" or (isinstance(node, NodeFacts) and node.group == "workers")
         assert name == "ml-a"
         assert isinstance(cluster, ClusterFacts)
         assert not (actions if cluster.automatic else actions - {"Reboot"})

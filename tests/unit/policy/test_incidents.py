@@ -26,6 +26,7 @@ from node_remediation.model import (
 )
 from node_remediation.policy.draft import Plan
 from node_remediation.policy.incidents import LOST_ANSWER, Needs, decide, needs_of, united
+from node_remediation.policy.modes import Modes, read_modes
 from node_remediation.policy.record import (
     GONE,
     MOST_COMPLAINTS,
@@ -398,9 +399,10 @@ reports = st.one_of(
 )
 incoming = st.tuples(st.sampled_from([0, 1]), st.sampled_from([0, 0, 0, -1, -4, -90]), reports, st.sampled_from([1, 5]))
 alarm_states = st.sampled_from(["OK", "ALARM", "ALARM", "INSUFFICIENT_DATA", "gone", "denied", None])
+BY_GROUP = '{"ml-a/head": "paused", "*/work*": "observe until 2026-11-23T03:00Z"}'
 fact_parts = st.fixed_dictionaries(
     {
-        "mode": st.sampled_from([*["active"] * 8, "observe", "paused", None, THROTTLED]),
+        "mode": st.sampled_from([*["active"] * 8, "observe", "paused", BY_GROUP, None, THROTTLED]),
         "automatic": st.sampled_from([False, False, False, True]),
         "protected": st.sampled_from([frozenset(), frozenset({"head"})]),
         "continuous": st.sampled_from([False, False, True]),
@@ -437,7 +439,8 @@ def facts_at(now: datetime, given_: Mapping[str, Any]) -> Facts:
         SICK.source: AlarmState(sick, since) if sick else THROTTLED,
         SERIES.source: AlarmState(series, since) if series else THROTTLED,
     }
-    return Facts(given_["mode"], cluster, nodes, alarms={each.id: alarms for each in KEYS})
+    mode = read_modes(given_["mode"], default="active") if isinstance(given_["mode"], str) else given_["mode"]
+    return Facts(mode, cluster, nodes, alarms={each.id: alarms for each in KEYS})
 
 
 def cases_at(now: datetime, drawn: Sequence[Any], step: int) -> dict[NodeKey, list[Case]]:
@@ -557,7 +560,7 @@ def test_records_of_any_two_histories_can_be_united_and_decided_about(one: Seque
     theirs = replace(books[1].node(key()), key=LOGICAL_KEY)
     claimed = {LOGICAL.id: max(theirs.reboots)} if theirs.reboots else {}
     book = Book().updated(mine, theirs, Budget("ml-a", logical_ids=claimed))
-    known = Facts("active", ClusterFacts(100, automatic=False), {key().id: running(logical_id=LOGICAL.id)})
+    known = Facts(Modes("active"), ClusterFacts(100, automatic=False), {key().id: running(logical_id=LOGICAL.id)})
     plan = decide(book, [GROUP], {}, scene(known, now=now))
     if plan.claims:
         assert all(at + SETTINGS.cooldown <= now for at in (*mine.reboots, *theirs.reboots))
