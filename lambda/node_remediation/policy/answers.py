@@ -161,6 +161,9 @@ def record_sent(book: Book, sent: Mapping[NodeKey, Mapping[str, Entry]], scene: 
         record = book.node(key)
         outbox = tuple(_after_sending(entry, sent.get(key, {}).get(entry.id), scene) for entry in record.outbox)
         changed = replace(record, outbox=tuple(entry for entry in outbox if entry.unsent))
+        for before, after in zip(record.outbox, outbox, strict=True):
+            if parts := _newly_sent(before, after):
+                changed = changed.noted(scene.now, f"sent: {parts}, {after.code or after.outcome}")
         if changed != record:
             records.append(changed)
     return Plan(records=tuple(records))
@@ -172,6 +175,11 @@ def _after_sending(entry: Entry, tried: Entry | None, scene: Scene) -> Entry:
     entry = replace(entry, letter=entry.letter and tried.letter, topic=entry.topic and tried.topic)
     wait = min(FIRST_WAIT * 2 ** min(entry.sends, 5), LONGEST_WAIT)
     return replace(entry, sends=entry.sends + 1, due=scene.now + wait)
+
+
+def _newly_sent(before: Entry, after: Entry) -> str:
+    parts = {"letter": before.letter > after.letter, "notification": before.topic > after.topic}
+    return " and ".join(part for part, is_sent in parts.items() if is_sent)
 
 
 def put_off(record: NodeRecord, scene: Scene) -> NodeRecord:

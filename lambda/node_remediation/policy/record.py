@@ -18,6 +18,7 @@ from node_remediation.settings import LEDGER_RETENTION
 MOST_COMPLAINTS = 20
 MOST_ENTRIES = 20
 MOST_HISTORY = 50
+_LONGEST_LINE = 500  # characters
 MOST_TOLD_REBOOTS = 5
 MOST_HANDLED = 100
 MOST_SOURCES = 50
@@ -287,7 +288,7 @@ class NodeRecord:
 
     def noted(self, at: datetime, text: str) -> Self:
         """Return the record with a line of history."""
-        return replace(self, history=(*self.history, (at, text))[-MOST_HISTORY:])
+        return replace(self, history=(*self.history, (at, text[:_LONGEST_LINE]))[-MOST_HISTORY:])
 
     def pruned(self, now: datetime) -> Self:
         """Return the record within its bounds, without the parts that no decision needs any more."""
