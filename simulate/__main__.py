@@ -17,6 +17,7 @@ from simulate.captured import read_files
 from simulate.playing import Decision, Difference, Played, compare, play
 
 _CDK_JSON = Path(__file__).parent.parent / "cdk.json"
+_DESCRIPTION = "What the function would decide about captured events, and why."
 _WIDTH = 200  # where the output is no terminal
 
 
@@ -24,12 +25,13 @@ class _BadSettingsError(Exception):
     """Reports, in one line, settings that cannot be read."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, program: str = "python -m simulate") -> int:
     """Play the files and print each decision; the exit status is 1 if any file, line or settings could not be read."""
-    asked = _asked(arguments)
-    files: list[Path] = asked.settings or [_CDK_JSON]
+    asked = _asked(arguments, program)
+    # Installed without its checkout, the project has no cdk.json; that has the defaults.
+    files: list[Path] = asked.settings or ([_CDK_JSON] if _CDK_JSON.exists() else [])
     try:
-        settings = [_read_settings(file) for file in files]
+        settings = [_read_settings(file) for file in files] or [Settings()]
     except _BadSettingsError as error:
         return _complain([str(error)])
     captured, problems = read_files(asked.files)
@@ -38,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if asked.json:
             print(json.dumps(_as_json(played), indent=1))
         else:
-            _print(played, [str(file) for file in files])
+            _print(played, [str(file) for file in files] or ["the default settings"])
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader went away, such as `head`; what Python would still write on exit goes nowhere.
@@ -46,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _complain(problems) if problems else 0
 
 
-def _asked(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m simulate", description=__doc__)
+def _asked(arguments: Sequence[str] | None, program: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=program, description=_DESCRIPTION)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="captured events: JSON lines, or JSON")
     of_settings = "a cdk.json or a JSON object of settings (default: this project's cdk.json); twice: what would change"
     parser.add_argument("--settings", action="append", type=Path, metavar="FILE", help=of_settings)

@@ -1,9 +1,13 @@
 """Finds a deployed stack, with the caller's credentials."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+import boto3
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from node_remediation.settings import Settings
@@ -47,13 +51,14 @@ def code_of(error: Exception) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A deployed stack: its outputs, the settings and the role that its function runs with."""
+    """A deployed stack: its outputs, and the settings, the role and the log group of its function."""
 
     name: str
     region: str
     outputs: Mapping[str, str]
     settings: Settings
     role: str
+    log_group: str
     client: MakeClient
 
     @property
@@ -74,6 +79,21 @@ class Stack:
         return f"arn:{partition}:{service}:{region}:{account}:{resource}"
 
 
+def connect(name: str, *, profile: str | None, region: str | None, endpoint_url: str | None = None) -> Stack:
+    """Find a stack with the credentials and in the region that the AWS CLI would use. Raises what `find` raises."""
+    # boto3 itself does not read AWS_REGION.
+    session: Any = boto3.Session(profile_name=profile, region_name=region or os.environ.get("AWS_REGION"))
+    if session.region_name is None:
+        raise SmokeError("no region: use --region or export AWS_REGION=NAME")
+    config = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=10, read_timeout=30)
+
+    @cache
+    def make(service: str) -> Any:
+        return session.client(service, endpoint_url=endpoint_url, config=config)
+
+    return find(name, session.region_name, make)
+
+
 def find(name: str, region: str, client: MakeClient) -> Stack:
     """Find a stack by its name. Raises SmokeError, SettingsError and what a client raises."""
     try:
@@ -87,4 +107,5 @@ def find(name: str, region: str, client: MakeClient) -> Stack:
         raise SmokeError(f"stack {name} ({found['StackStatus']}) has no output {', '.join(missing)}")
     function = client("lambda").get_function_configuration(FunctionName=outputs["FunctionName"])
     settings = Settings.from_env(function.get("Environment", {}).get("Variables", {}))
-    return Stack(name, region, outputs, settings, function["Role"], client)
+    log_group = function["LoggingConfig"]["LogGroup"]
+    return Stack(name, region, outputs, settings, function["Role"], log_group, client)

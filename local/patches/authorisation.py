@@ -1,8 +1,9 @@
 """Gap: the emulator authorises batch calls by their own names, which are no IAM actions on AWS, and ListTagsForResource
-of an alarm for every resource, where AWS does for the alarm's ARN.
+of an alarm and StartMessageMoveTask for every resource, where AWS does for the ARN of the alarm or the source queue.
 
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html
 https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsqs.html
 Touches: `iam_actions.extract_iam_action`, `iam_actions.extract_resource_arn`.
 """
 
@@ -17,24 +18,26 @@ _AUTHORISED_AS = {
     "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
     "sns:PublishBatch": "sns:Publish",
 }
-_TAGS = ".ListTagsForResource"
+# The field that names the resource, by the emulator's name of the service and the operation.
+_NAMED_IN = {("monitoring", "ListTagsForResource"): "ResourceARN", ("sqs", "StartMessageMoveTask"): "SourceArn"}
 
 
 def apply() -> None:
-    """Authorise each batch call as the single action it stands for, and ListTagsForResource for the ARN it names."""
+    """Authorise each batch call as the single action it stands for, and others for the ARN that they name."""
     action_of, arn_of = iam_actions.extract_iam_action, iam_actions.extract_resource_arn
 
     def extract_single(*request: Any) -> str | None:
         action: str | None = action_of(*request)
         return _AUTHORISED_AS.get(action, action) if action else action
 
-    def extract_alarm(  # the emulator's signature
+    def extract_named(  # the emulator's signature
         service: str, method: str, path: str, headers: dict[str, str], body: bytes, *rest: Any
     ) -> str:
-        if service == "monitoring" and headers.get("x-amz-target", "").endswith(_TAGS):
-            return str(json.loads(body or b"{}").get("ResourceARN") or "*")
+        field = _NAMED_IN.get((service, headers.get("x-amz-target", "").rpartition(".")[2]))
+        if field:
+            return str(json.loads(body or b"{}").get(field) or "*")
         arn: str = arn_of(service, method, path, headers, body, *rest)
         return arn
 
     iam_actions.extract_iam_action = extract_single
-    iam_actions.extract_resource_arn = extract_alarm
+    iam_actions.extract_resource_arn = extract_named

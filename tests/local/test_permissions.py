@@ -73,6 +73,19 @@ def test_alarm_tags_are_allowed_by_the_alarms_arn(aws: LocalAws, unique: str, ma
     assert "AccessDenied" in _code(cloudwatch.list_tags_for_resource, ResourceARN=arns[1])
 
 
+def test_moving_letters_is_allowed_by_the_source_queues_arn(
+    aws: LocalAws, make_queue: MakeQueue, make_user: MakeUser
+) -> None:
+    """With the permissions to take from it and to send to the other."""
+    source, target = make_queue("source"), make_queue("target")
+    source.set(RedrivePolicy={"deadLetterTargetArn": target.arn, "maxReceiveCount": 1})
+    names = ("StartMessageMoveTask", "ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
+    statements = [_allow(f"sqs:{name}", target.arn) for name in names]
+    sqs = aws.client("sqs", **make_user(*statements, _allow("sqs:SendMessage", source.arn)))
+    assert sqs.start_message_move_task(SourceArn=target.arn, DestinationArn=source.arn)["TaskHandle"]
+    assert "AccessDenied" in _code(sqs.start_message_move_task, SourceArn=source.arn, DestinationArn=target.arn)
+
+
 def test_policies_that_enforce_tls_let_everyone_in_here(aws: LocalAws, make_queue: MakeQueue) -> None:
     """`aws:SecureTransport` is true, for callers and for deliveries between services."""
     queue, sns = make_queue(), aws.client("sns")

@@ -216,6 +216,9 @@ def record_sent(
             outbox=tuple(entry for entry in outbox if entry.unsent),
             told={**record.told, **dict.fromkeys(told.get(key, ()), scene.now)},
         )
+        for before, after in zip(record.outbox, outbox, strict=True):
+            if parts := _newly_sent(before, after):
+                changed = changed.noted(scene.now, f"sent: {parts}, {after.code or after.outcome}")
         if changed != record:
             records.append(changed)
     return Plan(records=tuple(records))
@@ -229,6 +232,11 @@ def _after_sending(entry: Entry, tried: Entry | None, scene: Scene, held: Mappin
         return replace(entry, due=held[entry.id])
     wait = min(FIRST_WAIT * 2 ** min(entry.sends, 5), LONGEST_WAIT)
     return replace(entry, sends=entry.sends + 1, due=scene.now + wait)
+
+
+def _newly_sent(before: Entry, after: Entry) -> str:
+    parts = {"letter": before.letter > after.letter, "notification": before.topic > after.topic}
+    return " and ".join(part for part, is_sent in parts.items() if is_sent)
 
 
 def put_off(record: NodeRecord, scene: Scene) -> NodeRecord:

@@ -39,6 +39,8 @@ REDRIVEN_DELAY = 900  # seconds, the most that SQS takes
 # The wait before a fact is looked up again, doubling up to the second.
 FIRST_WAIT = timedelta(seconds=30)
 LONGEST_WAIT = timedelta(minutes=15)
+# A line of history that begins so, and goes on with an incident's ID, is the first of that incident's lines.
+OPENED = "opened as "
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,11 @@ class Draft:
         key = self.record.key
         change = Change(incident.id, key.cluster, incident.node.id, state, reason, code, seconds, counted)
         self.changes.append(change)
-        self.record = self.record.noted(self.now, f"{state}: {f'{code}: ' if code else ''}{reason}"[:500])
+        self.note(f"{state}: {f'{code}: ' if code else ''}{reason}")
+
+    def note(self, text: str) -> None:
+        """Add a line to the node's history."""
+        self.record = self.record.noted(self.now, text)
 
     def _remember(self, state: str, code: str | None, at: datetime, *, counts: bool) -> None:
         """Count the incident once something was done or decided, and continue its story; tell people of the third.
@@ -225,6 +231,8 @@ class Draft:
         outbox, id_ = _with_entry(self.record.outbox, entry)
         self.fresh.add(id_)
         self.record = replace(self.record, outbox=outbox)
+        if case:  # what becomes of an incident has its own line
+            self.note(f"{case.report.source}: {outcome}: {f'{code}: ' if code else ''}{message}")
 
     def _with_circumstances(self, entry: Entry, *, about_incident: bool, about_node: bool) -> Entry:
         """Return the entry with what else is known of its node and cluster, for people."""

@@ -19,11 +19,12 @@ from node_remediation.policy.guards import (
     Verdict,
     Wait,
     at,
+    budget_limit,
     judge,
     last_reboot,
     refused,
 )
-from node_remediation.policy.record import Complaint, Incident, Missing, State
+from node_remediation.policy.record import REPLACE_WINDOW, Complaint, Incident, Missing, State
 from node_remediation.settings import in_words
 
 
@@ -133,6 +134,7 @@ def _withdraw(draft: Draft, complaint: Complaint, well_since: datetime | None) -
     withdrawn_at = max(draft.now, complaint.made_at)
     draft.keep(draft.incident.with_complaint(replace(complaint, withdrawn_at=withdrawn_at)))
     draft.record = draft.record.seen(complaint.source, healthy=True, at=well_since or withdrawn_at)
+    draft.note(f"{complaint.source} is OK, asked now: its complaint is withdrawn")
 
 
 def is_in_alarm(complaint: Complaint, alarms: Mapping[str, AlarmState | Missing]) -> bool:
@@ -227,11 +229,27 @@ def claim(draft: Draft, case: Case | None, *, replacing: bool = False) -> None:
     else:
         draft.record = replace(draft.record, reboots=(*record.reboots, now))
     draft.budget = draft.budget.charged(now, replacing=replacing)
+    draft.note(f"claimed for a {'replacement' if replacing else 'reboot'} call: {_numbers(draft)}")
     name, cluster = record.logical_id or record.key.id, draft.scene.facts.cluster
     if not INSTANCE_ID.fullmatch(name) or (isinstance(cluster, ClusterFacts) and cluster.continuous):
         draft.budget = replace(draft.budget, logical_ids={**draft.budget.logical_ids, name: now})
     draft.claim = Claim(record.key, claimed.node, case, replacing)
     draft.speaker = None
+
+
+def _numbers(draft: Draft) -> str:
+    """Return what the node and its cluster have used of their limits, the claim that was just made included."""
+    settings, cluster, now = draft.scene.settings, draft.scene.facts.cluster, draft.now
+    if draft.incident.replacing:
+        replaced = draft.budget.replaced(now=now)
+        return f"{replaced} of {settings.replace_budget} of the cluster in {in_words(REPLACE_WINDOW)}"
+    reboots = sum(claimed_at > now - settings.max_reboots_window for claimed_at in draft.record.reboots)
+    spent = draft.budget.spent(now=now, window=settings.budget_window)
+    most = budget_limit(cluster.nodes, settings) if isinstance(cluster, ClusterFacts) else "?"
+    return (
+        f"reboot {reboots} of {settings.max_reboots_per_node} of the node in {in_words(settings.max_reboots_window)}, "
+        f"{spent} of {most} of the cluster in {in_words(settings.budget_window)}"
+    )
 
 
 def end_cleared(draft: Draft, reason: str) -> None:

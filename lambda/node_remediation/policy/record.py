@@ -35,6 +35,7 @@ MOST_PAST = 12
 # A node recurs with as many incidents of one reason; more of one reason are not kept.
 RECURRENCES = 3
 LONGEST_REASON = 200
+_LONGEST_LINE = 500  # characters
 MOST_TOLD_REBOOTS = 5
 MOST_HANDLED = 100
 MOST_SOURCES = 50
@@ -340,7 +341,7 @@ class NodeRecord:
 
     def noted(self, at: datetime, text: str) -> Self:
         """Return the record with a line of history."""
-        return replace(self, history=(*self.history, (at, text))[-MOST_HISTORY:])
+        return replace(self, history=(*self.history, (at, text[:_LONGEST_LINE]))[-MOST_HISTORY:])
 
     def pruned(self, now: datetime) -> Self:
         """Return the record within its bounds, without the parts that no decision needs any more."""

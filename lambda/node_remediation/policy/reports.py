@@ -5,7 +5,7 @@ from datetime import datetime
 
 from node_remediation import codes
 from node_remediation.model import Answered, Case, ClusterFacts, IdKind, Outcome, Progress
-from node_remediation.policy.draft import Draft, is_waiting_state
+from node_remediation.policy.draft import OPENED, Draft, is_waiting_state
 from node_remediation.policy.guards import (
     OUTBOX_FULL,
     Ask,
@@ -50,6 +50,7 @@ def withdraw(draft: Draft, case: Case) -> None:
         if complaint and complaint.made_at <= report.trigger.time and not complaint.withdrawn:
             complaint = replace(complaint, withdrawn_at=report.trigger.time)
             draft.keep(incident.with_complaint(complaint))
+            draft.note(f"{report.source} withdrew its complaint at {at(report.trigger.time)}")
         elif complaint and complaint.began_at <= report.trigger.time < complaint.made_at:
             draft.keep(incident.restarted(complaint))
         alarms = {each.alarm.name for each in incident.complaints if each.alarm}
@@ -72,7 +73,7 @@ def follow(draft: Draft, case: Case) -> None:
     if incident is None or incident.state is not State.REBOOTED or report.trigger.time <= incident.since:
         return draft.answer(case, Outcome.IGNORED, f"not about a reboot that is waited for: {said}")
     if report.progress is not Progress.FAILED:
-        draft.record = draft.record.noted(draft.now, f"HyperPod: {said}"[:500])
+        draft.note(f"HyperPod: {said}")
         return draft.answer(case, Outcome.IGNORED, f"noted in the incident's history: {said}")
     if draft.record.full:
         return draft.hand_back(case, OUTBOX_FULL.code, OUTBOX_FULL.message)
@@ -102,7 +103,7 @@ def reply(draft: Draft, case: Case) -> None:
     draft.speaker = case
     if report.answer is Answered.VETOED:
         return end_refused(draft, refused(codes.VETOED, reason))
-    draft.record = draft.record.noted(draft.now, reason[:500])
+    draft.note(reason)
     return draft.keep(replace(incident, approved=reason, due=draft.now))
 
 
@@ -179,8 +180,10 @@ def complaint_of(case: Case) -> Complaint:
 
 def _new_incident(draft: Draft, case: Case) -> Incident:
     report, record = case.report, draft.record
+    id_ = derived_id("incident", record.key, record.version, report.source, report.trigger.event_id, case.message.id)
+    draft.note(f"{OPENED}{id_}: {_said(case)}")
     return Incident(
-        id=derived_id("incident", record.key, record.version, report.source, report.trigger.event_id, case.message.id),
+        id=id_,
         state=State.OPEN,
         node=report.node,
         opened_at=report.trigger.time,
@@ -191,6 +194,11 @@ def _new_incident(draft: Draft, case: Case) -> Incident:
     )
 
 
+def _said(case: Case) -> str:
+    trigger = case.report.trigger
+    return f"{case.report.source} complained at {at(trigger.time)}: {trigger.reason}"
+
+
 def _open(draft: Draft, case: Case) -> None:
     draft.keep(_new_incident(draft, case))
     draft.opened, draft.speaker = True, case
@@ -199,7 +207,9 @@ def _open(draft: Draft, case: Case) -> None:
 def _join(draft: Draft, case: Case) -> None:
     """Add a complaint to the node's incident. It counts from now on, and may end a wait."""
     before, complaint = draft.incident, complaint_of(case)
-    incident = before.with_complaint(complaint)
+    incident, earlier = before.with_complaint(complaint), before.complaint(complaint.source)
+    if earlier is None or earlier.withdrawn:
+        draft.note(_said(case))
     repair = complaint.announces_repair and incident.state is not State.REPAIRING
     if repair:
         incident = replace(incident, repair_at=complaint.made_at)
@@ -335,4 +345,5 @@ def _take_over(draft: Draft, case: Case) -> None:
         node = incident.node if incident.node.id == draft.record.key.id else report.node
         attempt = max(incident.attempt, report.attempt)
         incident = replace(incident.with_complaint(complaint_of(case)), attempt=attempt, node=node)
+        draft.note(_said(case))
     draft.keep(replace(incident, redriven=report.letter_id is not None or case.message.redriven))
