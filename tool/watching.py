@@ -29,7 +29,7 @@ def watch(stack: Stack, *, every: float, cluster: str | None, as_json: bool) -> 
     tail = Tail(stack, now() - _BEFORE if live else now())
     follow(
         lambda: [each for each in tail.new() if cluster in (None, each["cluster"])],
-        Screen(stack, cluster) if live else Lines(as_json=as_json),
+        Screen(stack, cluster) if live else Lines(stack, as_json=as_json),
         every=every,
     )
 
@@ -48,11 +48,12 @@ def follow(changes: Callable[[], list[dict[str, Any]]], to: "Screen | Lines", *,
 class Lines:
     """Prints a line for each change."""
 
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self, stack: Stack, *, as_json: bool) -> None:
+        self._stack = stack
         self._as_json = as_json
 
     def __enter__(self) -> None:
-        return None
+        sys.stderr.write(f"watching {self._stack.name} in {self._stack.region}; Ctrl-C ends\n")
 
     def __exit__(self, *_: object) -> None:
         return None
