@@ -56,7 +56,7 @@ check: setup  ## Format, lint, strict types, deliberate breaks, then all tests: 
 	ruff format --check .
 	ruff check .
 	mypy
-	@python -m tests.breaks.run --seconds 120
+	@python -m tests.breaks.run --seconds 60
 	@$(MAKE) --no-print-directory test
 
 breaks: setup  ## Break the code on purpose, one patch at a time: each must turn its test red (ARGS: names of breaks)
