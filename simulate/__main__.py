@@ -91,7 +91,8 @@ def _complain(problems: Sequence[str]) -> int:
 
 
 def _as_json(played: Sequence[Played]) -> dict[str, Any]:
-    counts = [{"reboots": each.reboots, "refusals": each.refusals, "ends": each.ends} for each in played]
+    names = ("reboots", "replacements", "refusals", "ends")
+    counts = [{name: getattr(each, name) for name in names} for each in played]
     if len(played) == 1:
         return {"decisions": [asdict(each) for each in played[0].decisions], "counts": counts[0]}
     differences = [[asdict(each) if each else None for each in pair] for pair in compare(*played)]
@@ -108,6 +109,8 @@ def _print(played: Sequence[Played], names: Sequence[str]) -> None:
     for name, each in zip(names, played, strict=True):
         console.print(f"\n{name}")
         console.print(f"  reboots   {each.reboots}")
+        if each.replacements:
+            console.print(f"  replaced  {each.replacements}")
         for kind, counts in (("refusals", each.refusals), ("ends", each.ends)):
             listed = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
             console.print(f"  {kind:9} {listed or 'none'}")

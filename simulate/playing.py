@@ -48,10 +48,11 @@ class Decision:
 
 @dataclass(slots=True)
 class Played:
-    """Everything that was decided, in order, and the numbers of reboots, refusals by code, and ends of incidents."""
+    """Everything that was decided, in order, and the numbers of reboots, replacements, refusals by code, and ends."""
 
     decisions: list[Decision] = field(default_factory=list)
     reboots: int = 0
+    replacements: int = 0
     refusals: Counter[str] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
 
@@ -129,6 +130,7 @@ class _Stage:
         # What one invocation tells is in no order: clusters are shuffled.
         self.played.decisions += sorted(told, key=lambda each: (each.cluster, each.node))
         self.played.reboots += sum(each.outcome == Outcome.REBOOTED for each in told)
+        self.played.replacements += sum(each.outcome == Outcome.REPLACED for each in told)
         self.played.refusals.update(each.code for each in told if each.outcome == Outcome.REFUSED)
 
     def _of_result(self, result: Result) -> Decision:

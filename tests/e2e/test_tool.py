@@ -1,12 +1,18 @@
 """The command-line tool on the local AWS, with no more than the permissions that docs/tool.md gives."""
 
+import fcntl
 import json
+import os
+import pty
 import re
 import resource
+import select
 import shlex
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -219,6 +225,45 @@ def test_watch_prints_a_line_for_each_change_until_ctrl_c_which_ends_it_with_0(
     assert len(set(seen)) == len(seen)
 
 
+def test_watch_on_a_terminal_shows_open_incidents_above_the_changes(
+    system: System, environment: dict[str, str]
+) -> None:
+    """In place, within the terminal's width, until Ctrl-C."""
+    cluster = system.cluster()
+    _break(system, cluster, cluster.nodes[0], reboot={"ends": "stuck"})
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))
+    command = [sys.executable, "-m", "tool", "watch", "--every", "0.5", "--cluster", cluster.name]
+    heeded = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        watching = subprocess.Popen(command, cwd="/", env=environment | {"TERM": "xterm"}, stdout=theirs)
+    finally:
+        signal.signal(signal.SIGINT, heeded)
+        os.close(theirs)
+    seen = bytearray()
+
+    def look() -> bool:
+        while select.select([ours], [], [], 0.1)[0]:
+            seen.extend(os.read(ours, 4_096))
+        shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode(errors="replace"))
+        frames = [frame.splitlines() for frame in shown.split(f"{STACK} in ")]
+        return any(_row_before_change(frame, cluster.nodes[0]) for frame in frames)
+
+    try:
+        eventually(look)
+    finally:
+        watching.send_signal(signal.SIGINT)
+        status = watching.wait(PATIENCE)
+        os.close(ours)
+    assert status == OK
+
+
+def _row_before_change(frame: list[str], node: str) -> bool:
+    row = next((place for place, line in enumerate(frame) if "rebooted" in line and f"  {node}  " in line), None)
+    change = next((place for place, line in enumerate(frame) if f"/{node}  report rebooted" in line), None)
+    return row is not None and change is not None and row < change
+
+
 def _documented() -> list[str]:
     blocks = re.findall(r"```bash\n(.*?)```", _DOCUMENT, re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
@@ -236,4 +281,4 @@ def test_every_command_of_the_document_works(system: System, tool: Tool) -> None
         incident = _proposed(system, tool) if line.split()[0] in ("approve", "veto") else row["incident"]
         here = line.replace("0a7d0c8e-6a5b-5d35-8a43-6a4ef9d9c1aa", incident)
         here = here.replace("i-0123456789abcdef0", cluster.nodes[0]).replace("docs/", f"{PROJECT}/docs/")
-        tool(here, as_json="--json" in here)
+        tool(here, as_json=False)

@@ -95,7 +95,7 @@ def test_node_is_reported_and_withdrawn_later_the_whole_incident_is_told(simulat
         ("12:10:15", "hyperpod", "cleared"),
         ("12:13:00", "sweep", "recovered"),
     ]
-    assert told["counts"] == {"reboots": 1, "refusals": {}, "ends": {"recovered": 1}}
+    assert told["counts"] == {"reboots": 1, "replacements": 0, "refusals": {}, "ends": {"recovered": 1}}
 
 
 def test_no_word_comes_after_the_reboot_the_sweep_ends_the_incident(simulate: Simulate, tmp_path: Path) -> None:
@@ -157,7 +157,20 @@ def test_burst_of_nodes_is_withdrawn_only_a_wait_reboots_none(
 
     refused = {} if wait else {"ClusterBudgetExceeded": BURST - reboots}
     ends = {"cleared": BURST} if wait else {"recovered": reboots, "refused": BURST - reboots}
-    assert counts == {"reboots": reboots, "refusals": refused, "ends": ends}
+    assert counts == {"reboots": reboots, "replacements": 0, "refusals": refused, "ends": ends}
+
+
+def test_override_that_replaces_is_counted_apart_and_its_budget_refuses_the_second(
+    simulate: Simulate, tmp_path: Path, settings: Callable[..., str]
+) -> None:
+    """Nothing is rebooted, and the instance is gone at the first look."""
+    file = lines(tmp_path / "two.jsonl", health(1, 0), health(2, 1))
+
+    counts = simulate(file, "--settings", settings(overrides=[{"action": "replace"}]))["counts"]
+
+    expected = {"ReplaceBudgetExceeded": 1}
+    ends = {"refused": 1, "superseded": 1}
+    assert counts == {"reboots": 0, "replacements": 1, "refusals": expected, "ends": ends}
 
 
 def test_clusters_of_other_sizes_and_recovery_are_assumed_by_options(simulate: Simulate, tmp_path: Path) -> None:
