@@ -391,6 +391,10 @@ def _look(entries: Sequence[Entry], frame: Frame) -> list[str]:
         ways.append(f"      {'' if eks else 'On EKS: '}{shown}")
     if not eks:
         ways.append(f"      {'On Slurm: ' if eks is None else ''}sinfo -N -l; scontrol show node NAME")
+    incidents = list(dict.fromkeys(entry.incident for entry in concerned if entry.incident))
+    if few and incidents:
+        story = f"      hyperpod-remediation explain {incidents[0]}"
+        ways.append(story + ("  # and the others" if len(incidents) > 1 else ""))
     host = _CONSOLES.get(frame.places.partition)
     if host:
         # The form that AWS's own HyperPod CLI gives (aws/sagemaker-hyperpod-cli, its test of get_training_job).
