@@ -43,6 +43,19 @@ def not_recovered(settings: Settings = ESCALATE, *clusters: FakeCluster, **more:
     return world, node, node.instance
 
 
+def used_up(world: World) -> Slot:
+    """Return a node that was rebooted twice that day and recovered each time: no reboot of it is left."""
+    node = world.node()
+    for _ in range(2):
+        sick(world)
+        world.deliver()
+        world.passes(10 * MINUTE)
+        world.healthy(node)
+        world.deliver()
+        world.passes(HOUR)
+    return node
+
+
 # -- by an override
 
 
@@ -395,17 +408,9 @@ def test_replacement_that_was_not_called_after_a_reboot_ends_as_not_recovered() 
 
 
 def test_node_whose_reboots_are_used_up_is_replaced() -> None:
-    """It was rebooted twice that day, recovered each time, and is unhealthy again."""
+    """It is unhealthy once more."""
     world = World(ESCALATE)
-    node = world.node()
-    for _ in range(2):
-        sick(world)
-        world.deliver()
-        world.passes(10 * MINUTE)
-        world.healthy(node)
-        world.deliver()
-        world.passes(HOUR)
-    instance = node.instance
+    instance = used_up(world).instance
     sick(world)
     assert world.deliver() == ["replaced"]
     assert replaced(world) == [instance]
@@ -414,14 +419,7 @@ def test_node_whose_reboots_are_used_up_is_replaced() -> None:
 def test_limit_that_cannot_be_escalated_is_refused_with_both_reasons() -> None:
     """The code stays the limit's."""
     world = World(ESCALATE, FakeCluster(A, created=datetime(2025, 6, 1, tzinfo=UTC)))
-    node = world.node()
-    for _ in range(2):
-        sick(world)
-        world.deliver()
-        world.passes(10 * MINUTE)
-        world.healthy(node)
-        world.deliver()
-        world.passes(HOUR)
+    used_up(world)
     sick(world)
     assert world.deliver() == ["refused RebootLimitReached"]
     assert "not replaced: SoftwareUpdateRequired" in world.letters[0].body
@@ -465,6 +463,38 @@ def test_hyperpods_word_that_the_reboot_failed_has_the_node_replaced_at_once() -
     world.reboot_event(node, FAILED)
     world.deliver()
     assert (replaced(world), world.letters) == ([instance], [])
+
+
+@pytest.mark.parametrize("state", ["OK", "ALARM"])
+def test_alarm_is_asked_before_a_replacement_that_hyperpods_word_asks_for(state: str) -> None:
+    """The event of its OK was lost: the node is well, whatever became of the reboot."""
+    world = World(ESCALATE)
+    node = world.node()
+    instance = node.instance
+    world.alarm(node, "ALARM")
+    assert world.deliver() == ["rebooted"]
+    world.passes(MINUTE)
+    world.alarm(node, state, unheard=True)
+    world.reboot_event(node, FAILED)
+    world.deliver()
+    assert replaced(world) == ([] if state == "OK" else [instance])
+
+
+def test_alarm_that_cannot_be_asked_puts_a_replacement_off() -> None:
+    """HyperPod's word comes again, and is heeded once the alarm can be asked."""
+    world = World(ESCALATE)
+    node = world.node()
+    instance = node.instance
+    world.alarm(node, "ALARM")
+    world.deliver()
+    world.passes(MINUTE)
+    world.cloudwatch.down["describe_alarms"] = throttled()
+    world.reboot_event(node, FAILED)
+    world.deliver()
+    assert (replaced(world), world.letters) == ([], [])
+    world.cloudwatch.down.clear()
+    world.passes(5 * MINUTE)
+    assert replaced(world) == [instance]
 
 
 def test_rival_at_the_time_out_does_not_replace_twice() -> None:

@@ -30,7 +30,7 @@ from node_remediation.settings import in_words
 
 def judge_incident(draft: Draft) -> None:
     """Judge an incident before a reboot: claim the node, wait, leave it to HyperPod, or end the incident."""
-    if not draft.opened and (missing := _ask_alarms(draft)):
+    if not draft.opened and (missing := ask_alarms(draft)):
         return lack(draft, missing)
     incident = draft.incident
     if is_over(incident):
@@ -110,7 +110,7 @@ def _propose(draft: Draft, ask: Ask) -> None:
     return draft.answer_speaker(Outcome.WAITING, reason)
 
 
-def _ask_alarms(draft: Draft) -> Missing | None:
+def ask_alarms(draft: Draft) -> Missing | None:
     """Withdraw the complaints whose alarm is OK now; returns why an alarm could not be asked."""
     if missing := missing_alarm(draft.incident.standing, draft.alarms):
         return missing

@@ -20,6 +20,7 @@ from node_remediation.policy.guards import (
     repair_reason,
 )
 from node_remediation.policy.judging import (
+    ask_alarms,
     claim,
     cooled_down,
     is_in_alarm,
@@ -235,11 +236,18 @@ def _escalate(draft: Draft, evidence: Evidence, node: NodeFacts | Missing | None
 
 
 def judge_replacement(draft: Draft) -> Verdict | None:
-    """Judge the replacement of a node that its reboot did not help; None where the settings want none."""
+    """Judge the replacement of a node that its reboot did not help; None where the settings want none.
+
+    Alarms are asked before, as before every judgement.
+    """
     incident = draft.incident
-    complaining = [each for each in incident.standing if not is_muted(each, draft.now)]
     rebooted = incident.state is State.REBOOTED and not incident.failure
-    if draft.scene.settings.escalation != "replace" or not (rebooted and complaining):
+    if draft.scene.settings.escalation != "replace" or not rebooted:
+        return None
+    if missing := ask_alarms(draft):
+        return missing
+    complaining = [each for each in draft.incident.standing if not is_muted(each, draft.now)]
+    if not complaining:
         return None
     return judge(Matter(draft.record, complaining, draft.budget, draft.scene, escalated=True))
 
