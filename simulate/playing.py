@@ -10,7 +10,7 @@ from itertools import groupby, zip_longest
 from node_remediation import events
 from node_remediation.events.fields import Home, UnreadableEventError
 from node_remediation.lookups import Edges
-from node_remediation.model import Change, ClusterFacts, Composite, Message, Outcome, Reading, Report, Result
+from node_remediation.model import ENDS, Change, ClusterFacts, Composite, Message, Outcome, Reading, Report, Result
 from node_remediation.outbox.mail import Places
 from node_remediation.remediate import Remediator, Services
 from node_remediation.settings import FUNCTION_TIMEOUT, Settings
@@ -20,7 +20,6 @@ from simulate.services import MemoryAlarms, MemoryHyperPod, MemoryLedger, Outsid
 _MINUTE = timedelta(minutes=1)
 # No mute window that the function looks at is longer than a year.
 _LONGEST = timedelta(days=400)
-_ENDS = ("cleared", "refused", "failed", "observed", "recovered", "superseded", "not_recovered", "unverified")
 
 
 class _Anywhere(Home):
@@ -122,7 +121,7 @@ class _Stage:
             self._remediator.sweep(at, seconds_left=FUNCTION_TIMEOUT.total_seconds)
 
     def _record(self, results: Sequence[Result], changes: Sequence[Change], handed_back: Mapping[str, str]) -> None:
-        self.played.ends.update(each.state for each in changes if each.state in _ENDS)
+        self.played.ends.update(each.state for each in changes if each.state in ENDS)
         changes = [each for each in changes if each.counted]
         told = [self._of_result(each) for each in results]
         told += [self._decide(each.cluster, each.node, "sweep", each.state, each.code, each.reason) for each in changes]

@@ -64,14 +64,18 @@ class Stack:
     @property
     def mode(self) -> str:
         """Ask for the mode: the operator's parameter, else the setting."""
+        text, _ = self.read_mode()
+        return self.settings.mode if text is None else text
+
+    def read_mode(self) -> tuple[str | None, int]:
+        """Return the mode parameter's text and version; no text and 0 if it does not exist."""
         try:
-            answer = self.client("ssm").get_parameter(Name=self.outputs["ModeParameterName"])
+            found = self.client("ssm").get_parameter(Name=self.outputs["ModeParameterName"])["Parameter"]
         except ClientError as error:
             if code_of(error) == "ParameterNotFound":
-                return self.settings.mode
+                return None, 0
             raise
-        value: str = answer["Parameter"]["Value"]
-        return value
+        return found["Value"], found["Version"]
 
     def arn(self, service: str, resource: str) -> str:
         """Return the ARN of a resource in the stack's account and region."""

@@ -90,7 +90,7 @@ def _command(add: Callable[[Callable[..., Any]], Any]) -> Callable[[Callable[...
             return function(session, **given)
 
         parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*own_parameters, *of_all.values())]
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads it
         run.__annotations__ = {each.name: each.annotation for each in parameters}
         add(run)
         return function

@@ -7,7 +7,7 @@ from typing import Any
 
 from node_remediation.policy.modes import ModeEntry, Modes, read_modes
 from node_remediation.settings import MODES, matches
-from smoke.stack import Stack, code_of
+from smoke.stack import Stack
 from tool.errors import NOT_FOUND, ToolError
 from tool.times import iso
 
@@ -17,7 +17,7 @@ _KEPT_AFTER_END = timedelta(hours=1)
 
 def view(stack: Stack, now: datetime) -> dict[str, Any]:
     """Return the mode parameter's entries, and the mode of the nodes that none of them matches."""
-    text = _read(stack)[0]
+    text = stack.read_mode()[0]
     modes = read_modes(text, default=stack.settings.mode) if text is not None else Modes(stack.settings.mode)
     return {
         "parameter": stack.outputs["ModeParameterName"],
@@ -32,7 +32,7 @@ def view(stack: Stack, now: datetime) -> dict[str, Any]:
 
 def set_mode(stack: Stack, entry: ModeEntry, now: datetime) -> None:
     """Write one entry, and keep the others. Raises ToolError where that would not do what it says."""
-    text, version = _read(stack)
+    text, version = stack.read_mode()
     entries = _kept(stack, text, now) if entry.pattern != "*" else _readable(stack, text, now)
     others = [each for each in entries if each.pattern != entry.pattern]
     for each in others:
@@ -47,7 +47,7 @@ def set_mode(stack: Stack, entry: ModeEntry, now: datetime) -> None:
 
 def clear_mode(stack: Stack, pattern: str | None, now: datetime) -> None:
     """Remove one entry, or all, so that the setting `mode` holds again. Raises ToolError if there is no such entry."""
-    text, version = _read(stack)
+    text, version = stack.read_mode()
     entries = _kept(stack, text, now) if pattern else []
     others = [each for each in entries if each.pattern != pattern]
     if text is None or (pattern and len(others) == len(entries)):
@@ -57,17 +57,6 @@ def clear_mode(stack: Stack, pattern: str | None, now: datetime) -> None:
         _write(stack, others, version)
     else:
         stack.client("ssm").delete_parameter(Name=stack.outputs["ModeParameterName"])
-
-
-def _read(stack: Stack) -> tuple[str | None, int]:
-    """Return the parameter's text and version; no text and 0 if it does not exist."""
-    try:
-        found = stack.client("ssm").get_parameter(Name=stack.outputs["ModeParameterName"])["Parameter"]
-    except Exception as error:
-        if code_of(error) == "ParameterNotFound":
-            return None, 0
-        raise
-    return found["Value"], found["Version"]
 
 
 def _kept(stack: Stack, text: str | None, now: datetime) -> list[ModeEntry]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from node_remediation.policy.record import Budget, NodeRecord
+from node_remediation.policy.record import NodeRecord
 from smoke.stack import Stack
 from tool import modes
 from tool.ledger import Reader
@@ -43,14 +43,10 @@ def status(stack: Stack, now: datetime) -> dict[str, Any]:
 def _budgets(stack: Stack, reader: Reader, now: datetime) -> Iterator[dict[str, Any]]:
     """Return the budgets of which something is used."""
     for cluster, budget in sorted(reader.budgets(reader.clusters()).items()):
-        if _is_used(budget, stack, now):
-            observed = budget.spent(now=now, window=stack.settings.budget_window, observe=True)
+        spent_or_observed = budget.spent(now=now, window=stack.settings.budget_window, observe=True)
+        if spent_or_observed:
             view = budget_view(budget, reader.limit(cluster), stack.settings, now)
-            yield {"cluster": cluster, **view, "observed": observed - view["budget_spent"]}
-
-
-def _is_used(budget: Budget, stack: Stack, now: datetime) -> bool:
-    return budget.spent(now=now, window=stack.settings.budget_window, observe=True) > 0
+            yield {"cluster": cluster, **view, "observed": spent_or_observed - view["budget_spent"]}
 
 
 def _outbox(records: Sequence[NodeRecord]) -> dict[str, Any]:

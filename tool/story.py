@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from node_remediation.model import Outcome
+from node_remediation.model import ENDS
 from node_remediation.policy.draft import OPENED
 from node_remediation.policy.guards import last_reboot
 from node_remediation.policy.record import Budget, Complaint, Entry, Incident, NodeRecord, State
@@ -15,18 +15,6 @@ from tool.times import iso
 View = dict[str, Any]
 Line = tuple[datetime, str]
 
-_ENDS = frozenset(
-    {
-        Outcome.CLEARED,
-        Outcome.REFUSED,
-        Outcome.FAILED,
-        Outcome.OBSERVED,
-        Outcome.RECOVERED,
-        Outcome.SUPERSEDED,
-        Outcome.NOT_RECOVERED,
-        Outcome.UNVERIFIED,
-    }
-)
 # What an open incident waits for.
 WAITS = {
     State.OPEN: "waits to be judged",
@@ -34,6 +22,7 @@ WAITS = {
     State.CLAIMED: "waits for SageMaker's answer",
     State.RETRYING: "waits to be tried again",
     State.REBOOTED: "waits for signs of health",
+    State.REPLACED: "waits for its instance to be gone",
     State.REPAIRING: "waits for HyperPod's own repair",
 }
 
@@ -70,7 +59,7 @@ def chapters(record: NodeRecord) -> list[Chapter]:
 def _chapter(id_: str | None, lines: Sequence[Line], current: Incident | None) -> Chapter:
     if current and id_ == current.id:
         return Chapter(id_, tuple(lines), current.state.value, is_open=True)
-    ends = [word for _, text in lines if (word := text.partition(":")[0]) in _ENDS]
+    ends = [word for _, text in lines if (word := text.partition(":")[0]) in ENDS]
     return Chapter(id_, tuple(lines), ends[-1] if ends else None, is_open=False)
 
 

@@ -59,6 +59,12 @@ class Outcome(StrEnum):
     RESUMED = "resumed"
 
 
+# Ends that an incident can have before a reboot: a report can have them too. Then ends that only an incident has.
+EARLY_ENDS = frozenset({Outcome.CLEARED, Outcome.REFUSED, Outcome.FAILED, Outcome.OBSERVED})
+LATE_ENDS = frozenset({Outcome.RECOVERED, Outcome.SUPERSEDED, Outcome.NOT_RECOVERED, Outcome.UNVERIFIED})
+ENDS = EARLY_ENDS | LATE_ENDS
+
+
 class IdKind(StrEnum):
     """The two kinds of ID that BatchRebootClusterNodes takes, by the name of the field in its answers."""
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from local.observing import ENDS
 from local.staging import SimulatedCluster
 from tests.e2e.system import PATIENCE, System, eventually
 
 Condition = Callable[[], object]
 # A story waits for what it yields; the last is `quiet`: from there on nothing more can come.
 Story = Generator[Condition, None, None]
-ENDS = ("cleared", "refused", "failed", "observed", "recovered", "superseded", "not_recovered", "unverified")
 _LOOK_SECONDS = 0.2
 LOST_ANSWER = {"service": "sagemaker", "action": "BatchReboot", "after": True, "reset": True}
 

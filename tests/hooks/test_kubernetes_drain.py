@@ -55,7 +55,7 @@ def test_pod_that_may_not_be_evicted_keeps_the_node_from_being_approved(
     assert (desk.answers(), desk.waiting()) == ([], 1)
     assert "error: kubectl drain" in capsys.readouterr().err
     kubectl.change(f"hyperpod-{node}", blocked=False)
-    time.sleep(1.1)
+    time.sleep(1.1)  # the message is visible again after a second
     assert kubernetes_drain.main(desk.options()) == 0
     assert [answer[:2] for answer in desk.answers()] == [("Approved", incident)]
     assert [call.partition(" ")[0] for call in kubectl.calls] == ["annotate", "cordon", "drain", "drain"]

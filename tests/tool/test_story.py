@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from node_remediation.policy.draft import OPENED
 from node_remediation.policy.record import Budget, NodeRecord, State
 from node_remediation.settings import Settings
@@ -54,6 +56,16 @@ def test_rows_name_state_times_and_the_line_that_tells_what_became_of_it() -> No
         None,
     )
     assert (new["state"], new["open"], new["next_at"]) == ("rebooted", True, "2026-11-23T02:15:07Z")
+
+
+@pytest.mark.parametrize("state", State)
+def test_story_says_what_an_open_incident_waits_for_whatever_its_state(state: State) -> None:
+    """A node that is being replaced once had none, and nothing was told of it."""
+    of = replace(_record(), incident=replace(incident(), id=_NEW, state=state))
+    told = story(of, Budget("ml-a"), limit=20, settings=Settings(), now=NOW)
+    assert told["incident"]["waits"].startswith("waits ")
+    lines = [line.plain for line in text.explain({"at": "2026-11-23T02:14:07Z", "nodes": [told]})]
+    assert any(told["incident"]["waits"] in line for line in lines)
 
 
 def test_story_names_the_numbers_of_every_limit() -> None:

@@ -10,7 +10,16 @@ from typing import Protocol
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from node_remediation.model import LONGEST_API_TEXT, Answer, Change, Outcome, Result, bounded
+from node_remediation.model import (
+    EARLY_ENDS,
+    LATE_ENDS,
+    LONGEST_API_TEXT,
+    Answer,
+    Change,
+    Outcome,
+    Result,
+    bounded,
+)
 from node_remediation.settings import METRICS_NAMESPACE
 
 _NO_CLUSTER = "unknown"
@@ -18,9 +27,6 @@ _LONGEST_DIMENSION = 255
 _WARNINGS = frozenset(
     {Outcome.FAILED, Outcome.RETRYING, Outcome.REFUSED, Outcome.UNREADABLE, Outcome.NOT_RECOVERED, Outcome.UNVERIFIED}
 )
-# Ends that no report has as its outcome, and ends that a report may have told of already.
-_ENDS = frozenset({Outcome.RECOVERED, Outcome.SUPERSEDED, Outcome.NOT_RECOVERED, Outcome.UNVERIFIED})
-_SHARED_ENDS = frozenset({Outcome.CLEARED, Outcome.REFUSED, Outcome.FAILED, Outcome.OBSERVED})
 _TIMES: Mapping[str, str] = {Outcome.REBOOTED: "TimeToReboot", Outcome.RECOVERED: "TimeToRecovery"}
 # The units of metrics that are no counts.
 _UNITS = dict.fromkeys((*_TIMES.values(), "ReportAge", "SweepLag", "OldestUnsent"), MetricUnit.Seconds)
@@ -170,7 +176,7 @@ def _counts(change: Change) -> bool:
     """Tell whether a change has a metric: an end, a reboot or replacement, that no report has as its outcome."""
     if change.state in (Outcome.REBOOTED, Outcome.REPLACED):
         return change.counted and change.seconds is not None
-    return change.state in _ENDS or (change.counted and change.state in _SHARED_ENDS)
+    return change.state in LATE_ENDS or (change.counted and change.state in EARLY_ENDS)
 
 
 def _failures(results: Iterable[Result], changes: Iterable[Change]) -> Counter[str]:
