@@ -52,6 +52,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "recurrence_window",
         "burst_window",
         "runbook_url",
+        "event_bus_arn",
     ),
     "The function": ("batch_size", "batch_window", "max_concurrency", "log_retention_days", "dashboard", "full_sdk"),
     "Your company's rules": (
@@ -100,7 +101,7 @@ line that names the key and what it takes.
 - The function's settings that differ from their defaults, and `environment`, take at most 3,000 bytes; more stops the
   deploy.
 - `vpc_subnet_ids` and `security_group_ids` belong together. The subnets need a way to SageMaker, SQS, SNS, DynamoDB,
-  CloudWatch and SSM: a NAT gateway, or VPC endpoints.
+  CloudWatch, EventBridge and SSM: a NAT gateway, or VPC endpoints.
 - `reserved_concurrency` is more than `max_concurrency`: the sweep and alarms invoke the function, too.
 - No prefix of `alarm_name_prefixes` may match the stack's own alarms, whose names begin with the stack's name.
 - `retry_delay` doubles with each retry, up to 15 minutes. Only a node that failed with `InstanceIdInUse`,

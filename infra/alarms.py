@@ -103,8 +103,8 @@ class SelfAlarms(Construct):
             "unsent",
             _own("OldestUnsent"),
             900,
-            "A letter or a notification has waited over 15 minutes in the ledger: the dead-letter queue or the topic "
-            f"takes nothing. Nothing is lost: it is sent once that works. {see_logs}",
+            "A letter, a notification or an event has waited over 15 minutes in the ledger: the dead-letter queue, "
+            f"the topic or the event bus takes nothing. Nothing is lost: it is sent once that works. {see_logs}",
             periods=3,
         )
         # Metric names: "Monitoring Amazon EventBridge", EventBridge user guide.

@@ -80,6 +80,7 @@ class RemediationFunction(Construct):
             "INTAKE_QUEUE_URL": queues.intake.queue_url,
             "DEAD_LETTER_QUEUE_URL": queues.dead_letters.queue_url,
             "FAILURE_TOPIC_ARN": topic.topic_arn,
+            "EVENT_BUS": settings.event_bus_arn or "default",
             "LEDGER_TABLE": table.table_name,
             "MODE_PARAMETER": mode_parameter_name(Stack.of(self)),
         }

@@ -14,7 +14,7 @@ from constructs import Construct
 from infra.key import USE
 from infra.mode import mode_parameter_arn
 from infra.queues import Queues
-from node_remediation.settings import INDEX_NAME, Settings
+from node_remediation.settings import INDEX_NAME, STATE_CHANGE_DETAIL_TYPE, SWEEP_SOURCE, Settings
 
 
 def alarm_arns(scope: Construct, prefixes: Sequence[str]) -> list[str]:
@@ -54,6 +54,11 @@ PERMISSIONS: Mapping[str, Permission] = {
         "recover. Lambda sends the event of a direct invocation that failed to the undelivered queue.",
     ),
     "Notify": Permission(("sns:Publish",), "The function notifies people and automation of failures."),
+    "PutEvents": Permission(
+        ("events:PutEvents",),
+        "The function puts an event on the bus for each change of an incident's state: only such events, by the "
+        "conditions on source and detail-type.",
+    ),
     "UseKey": Permission(
         USE,
         "The queues, the topic and the ledger are encrypted with this key. For DynamoDB, Decrypt is enough: it makes "
@@ -136,6 +141,7 @@ class FunctionRole(Construct):
         super().__init__(scope, construct_id)
         statements = [
             *_plumbing(key=key, queues=queues, topic=topic, log_group=log_group),
+            self._bus(settings),
             *self._state(table),
             *self._clusters(settings),
             *self._alarms(settings),
@@ -155,6 +161,11 @@ class FunctionRole(Construct):
         yield _allow("KeepLedger", table.table_arn)
         yield _allow("FindDue", f"{table.table_arn}/index/{INDEX_NAME}")
         yield _allow("ReadMode", mode_parameter_arn(Stack.of(self)))
+
+    def _bus(self, settings: Settings) -> iam.PolicyStatement:
+        bus = Stack.of(self).format_arn(service="events", resource="event-bus", resource_name="default")
+        own = {"events:source": SWEEP_SOURCE, "events:detail-type": STATE_CHANGE_DETAIL_TYPE}
+        return _allow("PutEvents", settings.event_bus_arn or bus, conditions={"StringEquals": own})
 
     def _clusters(self, settings: Settings) -> Iterator[iam.PolicyStatement]:
         tag = settings.cluster_tag

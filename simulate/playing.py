@@ -93,6 +93,7 @@ class _Stage:
                 intake=outside,
                 telemetry=outside,
                 edges=Edges(hyperpod, self._alarms, outside),
+                bus=outside,
             ),
             home=_HOME,
             places=Places("INTAKE", "DEAD-LETTERS", "MODE", "aws"),

@@ -31,6 +31,7 @@ from node_remediation.model import (
     Report,
     Result,
 )
+from node_remediation.outbox.events import BusEvent
 from node_remediation.outbox.letters import Letter
 from node_remediation.outbox.notifications import Notification
 from node_remediation.policy.modes import Modes
@@ -195,6 +196,9 @@ class Outside:
         return {}
 
     def publish(self, notifications: Sequence[Notification], *, may_call: MayCall = lambda: True) -> dict[int, str]:
+        return {}
+
+    def put(self, events: Sequence[BusEvent], *, may_call: MayCall = lambda: True) -> dict[int, str]:
         return {}
 
     def come_again(self, messages: Sequence[Message]) -> str | None:

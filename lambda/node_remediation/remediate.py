@@ -4,13 +4,14 @@ Messages and the clock run the same loop: messages bring reports, a sweep brings
 """
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple, TypeVar
 
 from node_remediation import codes
+from node_remediation.aws.bus import Bus
 from node_remediation.aws.errors import CallError, LookupFailedError
 from node_remediation.aws.ledger import Ledger, Transacted, transact
 from node_remediation.aws.queues import DeadLetters, Intake
@@ -19,6 +20,7 @@ from node_remediation.aws.topic import Topic
 from node_remediation.events.fields import Home
 from node_remediation.lookups import Edges, Late, Lookups, Resolved, Stray, nobody
 from node_remediation.model import Alarm, Case, Change, Failure, Message, NodeKey, Outcome, Result, bounded
+from node_remediation.outbox.events import state_event
 from node_remediation.outbox.letters import letter, raw_letter
 from node_remediation.outbox.mail import Frame, Places
 from node_remediation.outbox.notifications import notify
@@ -26,7 +28,7 @@ from node_remediation.policy.answers import gathered, notices_of, put_off, recor
 from node_remediation.policy.draft import REDRIVEN_DELAY, Claim, Plan, Scene, entry_of, entry_of_end, result_of
 from node_remediation.policy.guards import budget_used
 from node_remediation.policy.incidents import Group, decide, needs_of, oldest_complaint
-from node_remediation.policy.record import Book, Entry, Facts, Missing, NodeRecord, State, derived_id
+from node_remediation.policy.record import Book, Entry, Facts, Missing, NodeRecord, State, StateEvent, derived_id
 from node_remediation.settings import MAX_RECEIVES, SHARDS, Settings
 
 # No call starts with less than this left: one may take 10 s, and queue, topic and ledger want their share.
@@ -58,6 +60,7 @@ class Effect(StrEnum):
     RECORD = "record answers"
     LETTERS = "send letters"
     NOTICES = "publish notices"
+    EVENTS = "put state events"
     MARK_SENT = "mark sent"
     ACKNOWLEDGE = "acknowledge"
 
@@ -80,6 +83,7 @@ class Services:
     intake: Intake
     telemetry: Telemetry
     edges: Edges
+    bus: Bus
 
 
 class _Loose(NamedTuple):
@@ -93,10 +97,10 @@ class _Loose(NamedTuple):
 class _Run:
     """One invocation on its way: what it knows, what it has written, and what it still has to send.
 
-    `fresh` has the IDs of outbox entries that this invocation sends, `held` until when notices of a burst wait.
-    `united` has the keys of proposed nodes that have several, by the one to use. `unkept` are entries that could not be
-    kept in the ledger, each with the result of its report, if it has one; `loose` are answers to reports without a
-    node's record.
+    `fresh` has the IDs of outbox entries and state events that this invocation sends, `held` until when notices of a
+    burst wait. `united` has the keys of proposed nodes that have several, by the one to use. `unkept` are entries that
+    could not be kept in the ledger, each with the result of its report, if it has one; `loose` are answers to reports
+    without a node's record.
     """
 
     seconds_left: Callable[[], float]
@@ -209,6 +213,7 @@ class Remediator:
         due = self._due(run, now)
         lag = max(((now - record.due).total_seconds() for record in due if record.due), default=0.0)
         unsent = [entry.at for record in due for entry in record.outbox if entry.unsent]
+        unsent += [event.at for record in due for event in record.events]
         for of_kind in _by_kind(due, now):
             for cluster in _shuffled({record.key.cluster for record in of_kind}):
                 records = [record for record in of_kind if record.key.cluster == cluster]
@@ -596,7 +601,10 @@ class Remediator:
     # -- announce, mark sent
 
     def _announce(self, run: _Run) -> None:
-        """Send what is new: letters first, then on the topic what has its letter; then write down what was sent."""
+        """Send what is new, and write down what was sent.
+
+        Letters come first, then on the topic what has its letter, then state events.
+        """
         kept = [
             (record.key, entry)
             for record in run.book.nodes.values()
@@ -604,7 +612,10 @@ class Remediator:
             if entry.id in run.fresh
         ]
         entries = [entry for _, entry in kept] + [entry for entry, _ in run.unkept]
-        if not entries:
+        events = [
+            (record, event) for record in run.book.nodes.values() for event in record.events if event.id in run.fresh
+        ]
+        if not entries and not events:
             return
         run.held = self._held(run, kept)
         sent = self._send_apart(run, entries) if run.may_send() else {entry.id: entry for entry in entries}
@@ -613,9 +624,22 @@ class Remediator:
                 run.answer_later(result, "its notice could be neither kept nor sent")
             elif result:
                 run.results.append(result)
+        put = self._put_events(run, events)
         run.fresh.clear()
         run.unkept.clear()
-        self._mark_sent(run, kept, sent)
+        self._mark_sent(run, kept, sent, {record.key for record, _ in events}, put)
+
+    def _put_events(self, run: _Run, events: Sequence[tuple[NodeRecord, StateEvent]]) -> Mapping[str, bool]:
+        """Put state events on the bus; returns which of them it took, by ID."""
+        missed: Mapping[int, str] = {}
+        if events and run.may_send():
+            self._on_effect(Effect.EVENTS)
+            bodies = [state_event(event, record) for record, event in events]
+            missed = self._to.bus.put(bodies, may_call=run.may_send)
+            self._log_missed("state events", missed)
+        elif events:
+            missed = dict.fromkeys(range(len(events)), "there was no time left")
+        return {event.id: place not in missed for place, (_, event) in enumerate(events)}
 
     def _held(self, run: _Run, kept: Sequence[tuple[NodeKey, Entry]]) -> dict[str, datetime]:
         """Return until when notices wait that are gathered with others of a burst. Without the ledger, none waits."""
@@ -696,8 +720,15 @@ class Remediator:
                 f"{len(missed)} {what} could not be sent; the sweep tries again", why=next(iter(missed.values()))
             )
 
-    def _mark_sent(self, run: _Run, kept: Sequence[tuple[NodeKey, Entry]], sent: Mapping[str, Entry]) -> None:
-        by_key: dict[NodeKey, dict[str, Entry]] = {}
+    def _mark_sent(
+        self,
+        run: _Run,
+        kept: Sequence[tuple[NodeKey, Entry]],
+        sent: Mapping[str, Entry],
+        changed: Collection[NodeKey],
+        put: Mapping[str, bool],
+    ) -> None:
+        by_key: dict[NodeKey, dict[str, Entry]] = {key: {} for key in changed}
         for key, entry in kept:
             by_key.setdefault(key, {})[entry.id] = sent[entry.id]
 
@@ -709,7 +740,7 @@ class Remediator:
 
         def plan(book: Book, part: Sequence[Group]) -> Plan:
             scene, keys = self._scene(run, Facts()), [group[0] for group in part]
-            return record_sent(book, by_key, scene, keys, held=run.held, told=told)
+            return record_sent(book, by_key, scene, keys, put=put, held=run.held, told=told)
 
         if by_key:
             self._on_effect(Effect.MARK_SENT)

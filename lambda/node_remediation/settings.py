@@ -22,6 +22,8 @@ LEDGER_RETENTION = timedelta(hours=168)
 # The sweep: the event that the stack's schedule sends to the function, and the index that the function then reads.
 SWEEP_SOURCE = "hyperpod.node-remediation"
 SWEEP_DETAIL_TYPE = "HyperPod Node Remediation Sweep"
+# The events that tell other systems of an incident's state.
+STATE_CHANGE_DETAIL_TYPE = "HyperPod Node Incident State Change"
 SWEEP_EVERY = timedelta(minutes=1)
 INDEX_NAME = "due"
 SHARDS = 8
@@ -227,7 +229,7 @@ def _write_override(override: Override) -> dict[str, object]:
 
 # Names that the stack sets itself, and those that Lambda reserves ("Defined runtime environment variables").
 _OWN_VARIABLES = re.compile(
-    rf"{ENVIRONMENT_VARIABLE}|INTAKE_QUEUE_URL|DEAD_LETTER_QUEUE_URL|FAILURE_TOPIC_ARN|LEDGER_TABLE|MODE_PARAMETER"
+    rf"{ENVIRONMENT_VARIABLE}|INTAKE_QUEUE_URL|DEAD_LETTER_QUEUE_URL|FAILURE_TOPIC_ARN|EVENT_BUS|LEDGER_TABLE|MODE_PARAMETER"
     r"|_HANDLER|_X_AMZN_TRACE_ID|AWS_(?:DEFAULT_REGION|REGION|EXECUTION_ENV|LAMBDA_.*|ACCESS_KEY.*|SECRET_ACCESS_KEY"
     r"|SESSION_TOKEN)|LAMBDA_TASK_ROOT|LAMBDA_RUNTIME_DIR|TZ"
 )
@@ -260,6 +262,12 @@ _PREFIXES = _list_of(_text(r"[^*?$\x00-\x1f]{1,255}"), "beginnings of alarm name
 _TOPIC_ARN = _text(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}")
 _TOPICS = _list_of(_TOPIC_ARN, "ARNs of standard SNS topics")
 _TOPIC = _optional(Kind(_TOPIC_ARN, "the ARN of a standard SNS topic"))
+_BUS = _optional(
+    Kind(
+        _text(r"arn:aws[a-z-]*:events:[a-z0-9-]+:[0-9]{12}:event-bus/[/.\-_A-Za-z0-9]{1,256}"),
+        "the ARN of an event bus",
+    )
+)
 _EMAILS = _list_of(_text(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+"), "e-mail addresses")
 _GROUPS = _list_of(_text(r"[A-Za-z0-9*-]{1,63}"), 'instance group names, "*" standing for any part')
 _OVERRIDE: Mapping[str, Kind[Any]] = {
@@ -325,6 +333,9 @@ class Settings:
     )
     operations_topic_arn: str | None = _setting(
         None, _TOPIC, "topic for alarms on this system itself, in place of the failure topic", of_stack=True
+    )
+    event_bus_arn: str | None = _setting(
+        None, _BUS, "event bus for state changes of incidents; null: the account's default bus", of_stack=True
     )
     runbook_url: str | None = _setting(
         None, _URL, "where your team hosts docs/runbook.md: each mail links to its section there"

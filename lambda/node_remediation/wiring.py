@@ -10,6 +10,7 @@ from aws_lambda_powertools import Logger
 from botocore.config import Config
 
 from node_remediation.aws.alarms import CloudWatchAlarms
+from node_remediation.aws.bus import EventBridgeBus
 from node_remediation.aws.hyperpod import SageMakerHyperPod
 from node_remediation.aws.ledger import DynamoDbLedger
 from node_remediation.aws.mode import ParameterMode
@@ -25,6 +26,7 @@ from node_remediation.settings import Settings
 if TYPE_CHECKING:
     from types_boto3_cloudwatch import CloudWatchClient
     from types_boto3_dynamodb import DynamoDBClient
+    from types_boto3_events import EventBridgeClient
     from types_boto3_sagemaker import SageMakerClient
     from types_boto3_sns import SNSClient
     from types_boto3_sqs import SQSClient
@@ -65,6 +67,7 @@ def build(
     ssm: SSMClient = clients.client("ssm", config=_SAFE)
     sqs: SQSClient = clients.client("sqs", config=_SAFE)
     sns: SNSClient = clients.client("sns", config=_SAFE)
+    events: EventBridgeClient = clients.client("events", config=_SAFE)
     topic_arn = environment["FAILURE_TOPIC_ARN"]
     _, partition, _, region, account, _ = topic_arn.split(":", 5)
     edges = Edges(
@@ -79,6 +82,7 @@ def build(
         intake=SqsIntake(sqs, queue_url=environment["INTAKE_QUEUE_URL"]),
         telemetry=LogsAndMetrics(Logger(service="node-remediation")),
         edges=edges,
+        bus=EventBridgeBus(events, name=environment["EVENT_BUS"]),
     )
     return Remediator(
         settings=settings,

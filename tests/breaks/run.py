@@ -20,7 +20,19 @@ from pathlib import Path
 
 BREAKS = Path(__file__).resolve().with_name("breaks.toml")
 PROJECT = BREAKS.parents[2]
-_COPIED = ("lambda", "infra", "local", "smoke", "tool", "examples", "tests", "app.py", "cdk.json", "pyproject.toml")
+_COPIED = (
+    "lambda",
+    "infra",
+    "local",
+    "smoke",
+    "tool",
+    "examples",
+    "docs",
+    "tests",
+    "app.py",
+    "cdk.json",
+    "pyproject.toml",
+)
 _PASSED, _FAILED = 0, 1  # pytest's exit codes; anything else says nothing about the code
 
 

@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import jsonschema
 import pytest
 
-from local.aws import LocalAws
+from local.aws import PROJECT, LocalAws
 from local.deploy import deploy
 from tests.e2e import events
 from tests.e2e.stories import LOST_ANSWER, Stage, Story, StoryScene, chosen, quiet, story
 from tests.e2e.system import System
 
+_LISTENER = "incident-states"
 COOLDOWN, VERIFY_TIMEOUT, REPAIR_TIMEOUT = 10, 16, 12  # seconds
 
 
@@ -39,11 +41,37 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
             },
         )
         system = System(aws, outputs, alarm_topic="")
+        _listen(aws)
         # A cold start takes seconds, in which what is to come in turn would come at once.
         system.invoke(events.health("ml-warm-up", "i-0123456789abcdef0", "Marker"))
         played = Stage(system, chosen(request.session.items, __name__))
         played.play()
         yield played
+
+
+def _listen(aws: LocalAws) -> None:
+    """Send this system's state changes to a queue, with a rule as another system would have."""
+    made = aws.client("sqs").create_queue(QueueName=_LISTENER)["QueueUrl"]
+    account = "000000000000"
+    arn = f"arn:aws:sqs:us-east-1:{account}:{_LISTENER}"
+    allowed = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage"}
+    policy = {"Version": "2012-10-17", "Statement": [allowed | {"Resource": arn}]}
+    aws.client("sqs").set_queue_attributes(QueueUrl=made, Attributes={"Policy": json.dumps(policy)})
+    rules = aws.client("events")
+    rules.put_rule(Name=_LISTENER, EventPattern=json.dumps({"source": ["hyperpod.node-remediation"]}))
+    rules.put_targets(Rule=_LISTENER, Targets=[{"Id": "queue", "Arn": arn}])
+
+
+@pytest.fixture(scope="module")
+def state_changes(stage: Stage) -> list[dict[str, Any]]:
+    """The events that the listener got, each once, in the order of their times."""
+    sqs = stage.system.sqs
+    url = sqs.get_queue_url(QueueName=_LISTENER)["QueueUrl"]
+    heard = []
+    while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        heard += [json.loads(message["Body"]) for message in messages]
+    once = {event["detail"]["EventId"]: event for event in heard}
+    return sorted(once.values(), key=lambda event: str(event["detail"]["ChangedAt"]))
 
 
 def alarm_event(scene: StoryScene, *, muted_for: float) -> dict[str, Any]:
@@ -78,6 +106,30 @@ def not_recovered(scene: StoryScene, *, node: str | None = None) -> dict[str, An
     assert line["reason"] == detail["Message"]
     assert scene.metric("NotRecovered") == [1]
     return detail
+
+
+# -- state changes, of all stories
+
+
+def test_every_state_change_is_an_event_in_the_form_of_its_schema(state_changes: list[dict[str, Any]]) -> None:
+    """Each incident's begin with none before, follow each other, and tell of one end."""
+    schema = json.loads((PROJECT / "docs" / "incident-state-change.schema.json").read_text(encoding="utf-8"))
+    incidents: dict[str, list[dict[str, Any]]] = {}
+    for event in state_changes:
+        assert event["detail-type"] == "HyperPod Node Incident State Change"
+        jsonschema.validate(event["detail"], schema)
+        incidents.setdefault(event["detail"]["IncidentId"], []).append(event["detail"])
+    for changes in incidents.values():
+        states = [change["State"] for change in changes]
+        assert [change["PreviousState"] for change in changes] == [None, *states[:-1]], states
+        assert [change["Ended"] for change in changes] == [False] * (len(changes) - 1) + [True], states
+
+
+def test_state_changes_reach_no_rule_of_the_system_itself(stage: Stage, state_changes: list[dict[str, Any]]) -> None:
+    """The function would answer each with a log line, for ever."""
+    put = {event["id"] for event in state_changes}
+    assert put
+    assert [line for line in stage.log if line.get("event_id") in put] == []
 
 
 # -- a reboot that a health event asked for

@@ -6,6 +6,7 @@ ENVIRONMENT = {
     **Settings().to_env(),
     "INTAKE_QUEUE_URL": "https://sqs.us-west-2.amazonaws.com/111122223333/intake",
     "DEAD_LETTER_QUEUE_URL": "https://sqs.us-west-2.amazonaws.com/111122223333/dead",
+    "EVENT_BUS": "default",
     "FAILURE_TOPIC_ARN": "arn:aws:sns:us-west-2:111122223333:failures",
     "LEDGER_TABLE": "ledger",
     "MODE_PARAMETER": "/hyperpod-node-remediation/mode",

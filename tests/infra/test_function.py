@@ -26,6 +26,7 @@ def test_function_gets_exactly_the_settings_and_the_addresses(full: Template) ->
         **Settings.from_context(FULL).to_env(),
         "INTAKE_QUEUE_URL": "<QueuesIntake>",
         "DEAD_LETTER_QUEUE_URL": "<QueuesDeadLetters>",
+        "EVENT_BUS": "default",
         "FAILURE_TOPIC_ARN": "<FailuresTopic>",
         "LEDGER_TABLE": "<LedgerTable>",
         "MODE_PARAMETER": "/hyperpod-node-remediation/HyperPodNodeRemediation/mode",

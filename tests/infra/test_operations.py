@@ -14,6 +14,8 @@ EDGES = sorted((packaging.CODE / "aws").glob("*.py"))
 # The ways in which an edge has its client, and those in which clients are made.
 _HELD = re.compile(r'client: "\w+Client"|self\._client(\.\w| = client$)|boto3_client=client|_Parameters\(client, ')
 _MADE = re.compile(r'^def client\(|^\w+: \w+Client = clients\.client\("')
+# Where boto3's name of a service is not that of its client's type.
+_SERVICES = {"EventBridge": "events"}
 # Powertools' provider calls an operation for us.
 _PROVIDED = {"SSMProvider": ("ssm", "get_parameter")}
 
@@ -23,7 +25,7 @@ def _calls(path: Path) -> Iterator[tuple[str, str]]:
     source = path.read_text()
     services = set(re.findall(r'\bclient: "(\w+)Client"', source))
     for service in services:
-        yield from ((service.lower(), name) for name in re.findall(r"\b_client\.(\w+)", source))
+        yield from ((_SERVICES.get(service, service.lower()), name) for name in re.findall(r"\b_client\.(\w+)", source))
     yield from (call for provider, call in _PROVIDED.items() if provider in source)
     assert len(services) <= 1, f"{path.name} holds clients of more than one service"
 
@@ -48,7 +50,7 @@ def test_clients_are_held_in_no_way_in_which_a_call_would_not_be_found() -> None
 
 def test_clients_are_made_of_services_on_the_list_only() -> None:
     """The trimmed asset has no other service's model, and an edge is given a client of its own service's type."""
-    made = re.findall(r'(\w+Client) = clients\.client\("(\w+)"', (packaging.CODE / "wiring.py").read_text())
+    made = re.findall(r'(\w+)Client = clients\.client\("(\w+)"', (packaging.CODE / "wiring.py").read_text())
     assert {service for _, service in made} == set(OPERATIONS)
-    assert all(f"{service}client" == kind.lower() for kind, service in made)
+    assert all(service == _SERVICES.get(kind, kind.lower()) for kind, service in made)
     assert not [path for path in packaging.CODE.rglob("*.py") if ".resource(" in path.read_text()]

@@ -16,6 +16,13 @@ CLUSTER_CALLS = [
     "sagemaker:ListClusterNodes",
 ]
 INTAKE_CALLS = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"]
+BUS = f"arn:<AWS::Partition>:events:{HERE}:event-bus/default"
+OWN_EVENTS = {
+    "StringEquals": {
+        "events:source": "hyperpod.node-remediation",
+        "events:detail-type": "HyperPod Node Incident State Change",
+    }
+}
 ALARM_CALLS = ["cloudwatch:DescribeAlarmContributors", "cloudwatch:ListTagsForResource"]
 
 
@@ -39,6 +46,7 @@ def _expected(
         (["sqs:SendMessage"], ["<QueuesDeadLetters.Arn>", "<QueuesUndelivered.Arn>"], None),
         (["sns:Publish"], ["<FailuresTopic>"], None),
         (["kms:GenerateDataKey", "kms:Decrypt"], ["<EncryptionKey.Arn>"], None),
+        (["events:PutEvents"], [BUS], OWN_EVENTS),
         (["dynamodb:BatchGetItem", "dynamodb:PutItem"], ["<LedgerTable.Arn>"], None),
         (["dynamodb:Query"], ["<LedgerTable.Arn>/index/due"], None),
         (["ssm:GetParameter"], [MODE], None),

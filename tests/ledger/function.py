@@ -38,6 +38,7 @@ def environment(aws: LocalAws, table: str, settings: Settings | None = None) -> 
         **(settings or Settings()).to_env(),
         "INTAKE_QUEUE_URL": outputs["IntakeQueueUrl"],
         "DEAD_LETTER_QUEUE_URL": outputs["DeadLetterQueueUrl"],
+        "EVENT_BUS": "default",
         "FAILURE_TOPIC_ARN": outputs["FailureTopicArn"],
         "LEDGER_TABLE": table,
         "MODE_PARAMETER": "/mode",

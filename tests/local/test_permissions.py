@@ -51,6 +51,17 @@ def test_batch_calls_without_the_single_calls_permission_are_denied(
     assert "AccessDenied" in code
 
 
+def test_putting_events_is_allowed_by_their_source_and_detail_type(aws: LocalAws, make_user: MakeUser) -> None:
+    """One that differs spoils the call."""
+    keys = {"events:source": "team.app", "events:detail-type": "Done"}
+    user = make_user({**_allow("events:PutEvents"), "Condition": {"StringEquals": keys}})
+    events = aws.client("events", **user)
+    entry = {"Source": "team.app", "DetailType": "Done", "Detail": "{}"}
+    assert events.put_events(Entries=[entry, entry])["FailedEntryCount"] == 0
+    for other in ({"Source": "aws.app"}, {"DetailType": "Begun"}):
+        assert "AccessDenied" in _code(events.put_events, Entries=[entry, {**entry, **other}])
+
+
 def test_publishing_a_batch_takes_the_permission_to_publish(aws: LocalAws, unique: str, make_user: MakeUser) -> None:
     """And nothing else."""
     topic = aws.client("sns").create_topic(Name=unique)["TopicArn"]

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeou
 from node_remediation.aws.errors import LookupFailedError
 from node_remediation.events.alarm import series_of
 from node_remediation.model import INSTANCE_ID, Answer, Change, Message, Result
+from node_remediation.outbox.events import BusEvent
 from node_remediation.outbox.letters import Letter
 from node_remediation.outbox.notifications import Notification
 from node_remediation.policy.modes import Modes, read_modes
@@ -473,8 +474,10 @@ class Outside:
     clock: Clock
     letters_take: Takes = Takes.ALL
     topic_takes: Takes = Takes.ALL
+    bus_takes: Takes = Takes.ALL
     letters: list[Kept] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
     results: list[tuple[datetime, Result]] = field(default_factory=list)
     changes: list[tuple[datetime, Change]] = field(default_factory=list)
     budget_used: list[Mapping[str, float]] = field(default_factory=list)
@@ -519,6 +522,14 @@ class Outside:
                     number, self.clock(), body["ClusterName"], name, node, code, message, notification.text, entry
                 )
                 self.notices.append(kept)
+
+    # -- Bus
+
+    def put(self, events: Sequence[BusEvent], *, may_call: Callable[[], bool] = lambda: True) -> dict[int, str]:
+        assert may_call()
+        taken = _taken(self.bus_takes, len(events))
+        self.events += [json.loads(events[place].detail) for place in taken]
+        return _missed(self.bus_takes, len(events), taken)
 
     # -- Intake
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from node_remediation import codes
 from node_remediation.model import REQUEST, Message, NodeKey, Outcome
 from node_remediation.policy.guards import budget_limit
-from node_remediation.policy.record import RECURRENCES, REPLACE_WINDOW, State
+from node_remediation.policy.record import MOST_EVENTS, RECURRENCES, REPLACE_WINDOW, State
 from tests.loop.outside import Kept, Notice, Reboot
 from tests.loop.world import ENDS, Said, World
 
@@ -25,7 +25,8 @@ def broken(world: World) -> list[str]:
 
 def broken_at_the_end(world: World) -> list[str]:
     """Return what does not hold once nothing is pending."""
-    return [*broken(world), *_pending(world), *_never_ended(world), *_never_told(world), *_ends_of_modes(world)]
+    judges = (broken, _pending, _never_ended, _never_told, _ends_of_modes, _events)
+    return [fault for judge in judges for fault in judge(world)]
 
 
 # -- no reboot storm
@@ -97,6 +98,23 @@ def _stands(world: World, said: list[Said], at: datetime) -> bool:
 def _time(world: World, said: Said) -> datetime:
     """Return when something was said: never later than its event was sent."""
     return min(said.at, world.sent.get(said.event_id, said.at))
+
+
+# -- state events
+
+
+def _events(world: World) -> Iterator[str]:
+    """Each incident's events, in order, lead from state to state, and tell of one end."""
+    by_incident = defaultdict[str, dict[str, dict[str, object]]](dict)
+    for event in world.outside.events:
+        by_incident[str(event["IncidentId"])].setdefault(str(event["EventId"]), event)
+    for incident, times in world.closed.items():
+        events = sorted(by_incident[incident].values(), key=lambda event: str(event["ChangedAt"]))
+        steps = [(event["PreviousState"], event["State"]) for event in events]
+        if len(events) < MOST_EVENTS and [previous for previous, _ in steps] != [None, *(to for _, to in steps)][:-1]:
+            yield f"the events of incident {incident} do not follow each other: {steps}"
+        if times and [event["Ended"] for event in events].count(True) != 1:
+            yield f"the events of incident {incident} tell not of one end: {steps}"
 
 
 # -- nothing is lost

@@ -98,6 +98,7 @@ troubles = st.builds(
     writes=st.dictionaries(st.integers(1, 4), st.sampled_from(Write), max_size=2),
     letters=takes,
     topic=takes,
+    bus=takes,
     ledger_down=st.sampled_from([False, False, False, True]),
     intake_down=st.booleans(),
     seconds=st.sampled_from([60.0, 60.0, 60.0, 30.0, 20.0, 4.0]),
@@ -254,10 +255,11 @@ class Machine(RuleBasedStateMachine):
         self.world.sagemaker.down = dict.fromkeys(operations, trouble)
         self.world.cloudwatch.down = dict.fromkeys(asked, trouble)
 
-    @rule(letters=takes, topic=takes)
-    def queue_and_topic_take(self, letters: Takes, topic: Takes) -> None:
-        self.world.log(f"letters taken: {letters.value}, notices taken: {topic.value}")
-        self.world.outside.letters_take, self.world.outside.topic_takes = letters, topic
+    @rule(letters=takes, topic=takes, bus=takes)
+    def queue_topic_and_bus_take(self, letters: Takes, topic: Takes, bus: Takes) -> None:
+        self.world.log(f"letters taken: {letters.value}, notices taken: {topic.value}, events taken: {bus.value}")
+        outside = self.world.outside
+        outside.letters_take, outside.topic_takes, outside.bus_takes = letters, topic, bus
 
     @precondition(lambda self: self.world.acknowledged)
     @rule(which=st.integers(0, 5))
@@ -312,7 +314,7 @@ class Machine(RuleBasedStateMachine):
         world = self.world
         world.log("from here on all is well")
         world.sagemaker.down, world.cloudwatch.down, world.sagemaker.faults = {}, {}, []
-        world.outside.letters_take = world.outside.topic_takes = Takes.ALL
+        world.outside.letters_take = world.outside.topic_takes = world.outside.bus_takes = Takes.ALL
         world.mode.down = False
         world.sweep()
         world.passes(24 * HOUR + MINUTE)

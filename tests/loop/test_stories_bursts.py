@@ -194,8 +194,8 @@ def test_ledger_that_cannot_be_asked_for_a_burst_holds_nothing(monkeypatch: pyte
 
 
 def test_quiet_reboots_of_a_burst_write_nothing_for_it() -> None:
-    """Two writes each, as ever: decision and answer."""
+    """Three writes each, as ever: decision, answer, and that the event bus was told."""
     world = World(Settings(budget_percent=100), FakeCluster(A), nodes=20)
     burst(world, 20)
-    assert len(world.ledger.writes) == 40
+    assert len(world.ledger.writes) == 60
     assert world.told == []

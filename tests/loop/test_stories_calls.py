@@ -38,13 +38,13 @@ def test_nodes_are_listed_where_that_takes_no_more_calls(size: int, expected: tu
 
 
 def test_nodes_just_rebooted_are_written_with_those_to_be_rebooted() -> None:
-    """One write claims twenty and takes in the reports of twenty others, one records the answers."""
+    """One write claims twenty and takes in the reports of twenty others; then answers are recorded, and events sent."""
     world = World(Settings(budget_percent=100), nodes=40)
     deliver(world, range(1, 21))
     world.skips(MINUTE)
     before = len(world.ledger.writes)
     assert sorted(deliver(world, range(1, 41))) == ["duplicate"] * 20 + ["rebooted"] * 20
-    assert len(world.ledger.writes) == before + 2
+    assert len(world.ledger.writes) == before + 3
 
 
 def test_sweep_whose_time_ends_leaves_the_rest_due(monkeypatch: pytest.MonkeyPatch) -> None:

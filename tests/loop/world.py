@@ -88,6 +88,7 @@ class Trouble:
     ledger_down: bool = False
     letters: Takes = Takes.ALL
     topic: Takes = Takes.ALL
+    bus: Takes = Takes.ALL
     intake_down: bool = False
     seconds: float = FUNCTION_TIMEOUT.total_seconds()
 
@@ -210,7 +211,13 @@ class World:
         return Remediator(
             settings=self.settings,
             services=Services(
-                ledger=self.ledger, letters=outside, topic=outside, intake=outside, telemetry=outside, edges=edges
+                ledger=self.ledger,
+                letters=outside,
+                topic=outside,
+                intake=outside,
+                telemetry=outside,
+                edges=edges,
+                bus=outside,
             ),
             home=Home(ACCOUNT, REGION),
             places=Places("https://intake", "https://dead", "/mode", "aws"),
@@ -534,9 +541,11 @@ class World:
         )
 
     def _invoke(self, run: Callable[[], Any], trouble: Trouble, batch: Sequence[Message] = ()) -> Any:
-        outside, taken = self.outside, (self.outside.letters_take, self.outside.topic_takes)
+        outside = self.outside
+        taken = outside.letters_take, outside.topic_takes, outside.bus_takes
         outside.letters_take = trouble.letters if trouble.letters is not Takes.ALL else outside.letters_take
         outside.topic_takes = trouble.topic if trouble.topic is not Takes.ALL else outside.topic_takes
+        outside.bus_takes = trouble.bus if trouble.bus is not Takes.ALL else outside.bus_takes
         self.may_repeat_letters |= (
             trouble.kill is not None
             or trouble.ledger_down
@@ -553,7 +562,7 @@ class World:
             return None
         finally:
             self.effects = self._invocations.pop().effects
-            outside.letters_take, outside.topic_takes = taken
+            outside.letters_take, outside.topic_takes, outside.bus_takes = taken
 
     def _seconds_left(self) -> float:
         return self._invocations[-1].trouble.seconds
@@ -704,6 +713,12 @@ class World:
     @property
     def notices(self) -> list[Notice]:
         return self.outside.notices
+
+    @property
+    def events(self) -> list[str]:
+        """The states and ends that the event bus was told, each event once."""
+        events = {event["EventId"]: event for event in self.outside.events}
+        return [event["State"] for event in events.values()]
 
     @property
     def told(self) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "cloudwatch": ("DescribeAlarmContributors", "DescribeAlarms", "ListTagsForResource"),
     "dynamodb": ("BatchGetItem", "Query", "TransactWriteItems"),
+    "events": ("PutEvents",),
     "sagemaker": (
         "BatchRebootClusterNodes",
         "BatchReplaceClusterNodes",

@@ -9,7 +9,7 @@ from node_remediation import codes
 from node_remediation.model import Answer, CallResult, Failure, NodeKey, Outcome
 from node_remediation.policy.draft import FIRST_WAIT, LONGEST_WAIT, Claim, Draft, Plan, Scene, plan_of
 from node_remediation.policy.judging import lack, next_look, started
-from node_remediation.policy.record import Book, Entry, Missing, NodeRecord, State
+from node_remediation.policy.record import Book, Entry, Missing, NodeRecord, State, StateEvent
 from node_remediation.settings import Settings
 
 STARTED = "SageMaker started the reboot"
@@ -35,7 +35,9 @@ def record_answers(
     of_node, asked = {answer.node: answer for answer in answers}, {claim.node for claim in claims}
     unasked = [answer for answer in answers if answer.node not in asked]
     for claim in claims:
-        draft = Draft(scene, book.node(claim.key), budget, speaker=claim.case)
+        record = book.node(claim.key)
+        states = {record.incident.id: record.incident.state} if record.incident else {}
+        draft = Draft(scene, record, budget, states, speaker=claim.case)
         if draft.record.incident:
             _say_unasked(draft, unasked)
             unasked = []
@@ -200,12 +202,14 @@ def record_sent(
     scene: Scene,
     keys: Sequence[NodeKey],
     *,
+    put: Mapping[str, bool] = MappingProxyType({}),
     held: Mapping[str, datetime] = MappingProxyType({}),
     told: Mapping[NodeKey, Collection[str]] = MappingProxyType({}),
 ) -> Plan:
     """Mark entries as sent. Unsent ones are tried again later, after a longer wait each time, or when `held` ends.
 
-    `told` has the nodes of which people were told, by the key of their cluster's record.
+    `put` tells of each state event that was tried whether the event bus took it. `told` has the nodes of which people
+    were told, by the key of their cluster's record.
     """
     records = []
     for key in keys:
@@ -214,6 +218,7 @@ def record_sent(
         changed = replace(
             record,
             outbox=tuple(entry for entry in outbox if entry.unsent),
+            events=tuple(_after_putting(each, put, scene) for each in record.events if not put.get(each.id)),
             told={**record.told, **dict.fromkeys(told.get(key, ()), scene.now)},
         )
         for before, after in zip(record.outbox, outbox, strict=True):
@@ -230,8 +235,17 @@ def _after_sending(entry: Entry, tried: Entry | None, scene: Scene, held: Mappin
     entry = replace(entry, letter=entry.letter and tried.letter, topic=entry.topic and tried.topic)
     if entry.topic and not entry.letter and entry.id in held:
         return replace(entry, due=held[entry.id])
-    wait = min(FIRST_WAIT * 2 ** min(entry.sends, 5), LONGEST_WAIT)
-    return replace(entry, sends=entry.sends + 1, due=scene.now + wait)
+    return replace(entry, sends=entry.sends + 1, due=scene.now + _wait_after(entry.sends))
+
+
+def _after_putting(event: StateEvent, put: Mapping[str, bool], scene: Scene) -> StateEvent:
+    if event.id not in put:
+        return event
+    return replace(event, sends=event.sends + 1, due=scene.now + _wait_after(event.sends))
+
+
+def _wait_after(sends: int) -> timedelta:
+    return min(FIRST_WAIT * (1 << min(sends, 5)), LONGEST_WAIT)
 
 
 def _newly_sent(before: Entry, after: Entry) -> str:

@@ -16,9 +16,11 @@ from node_remediation.model import (
     Outcome,
     Result,
     Trigger,
+    bounded,
 )
 from node_remediation.policy.modes import ModeEntry, Modes
 from node_remediation.policy.record import (
+    LONGEST_REASON,
     MOST_TOLD_REBOOTS,
     RECURRENCES,
     Budget,
@@ -30,6 +32,7 @@ from node_remediation.policy.record import (
     Past,
     Record,
     State,
+    StateEvent,
     derived_id,
 )
 from node_remediation.settings import Settings
@@ -79,7 +82,7 @@ class HandedBack:
 class Plan:
     """The result of a decision: records to write, nodes to reboot, lines to log, and entries to send.
 
-    `fresh` has the IDs of the outbox entries that this invocation sends.
+    `fresh` has the IDs of the outbox entries and state events that this invocation sends.
     """
 
     records: tuple[Record, ...] = ()
@@ -94,19 +97,22 @@ class Plan:
 class Draft:
     """One node's decision while it is made. Only the draft changes: records and budgets are values.
 
-    `speaker` is the report whose outcome is the outcome of the node's judgement. `look` asks for a look before its
-    time.
+    `states` has the states of the node's incidents in the ledger, by ID. `speaker` is the report whose outcome is the
+    outcome of the node's judgement. `look` asks for a look before its time. `ended` has the incidents that ended, as
+    they were before, each with its end.
     """
 
     scene: Scene
     record: NodeRecord
     budget: Budget
+    states: Mapping[str, State]
     speaker: Case | None = None
     opened: bool = False
     look: bool = False
     claim: Claim | None = None
     results: list[Result] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
+    ended: list[tuple[Incident, Change]] = field(default_factory=list)
     handed_back: list[HandedBack] = field(default_factory=list)
     fresh: set[str] = field(default_factory=set)
 
@@ -139,6 +145,7 @@ class Draft:
     def end(self, end: Outcome, reason: str, *, code: str | None = None, seconds: float | None = None) -> None:
         """End the incident, with a line for log and history."""
         self._change(self.incident, end.value, reason, code, seconds, counted=self.speaker is None)
+        self.ended.append((self.incident, self.changes[-1]))
         self._remember(end.value, code, self.now, counts=end is not Outcome.CLEARED)
         self.keep(None)
 
@@ -149,6 +156,35 @@ class Draft:
         change = Change(incident.id, key.cluster, incident.node.id, state, reason, code, seconds, counted)
         self.changes.append(change)
         self.note(f"{state}: {f'{code}: ' if code else ''}{reason}")
+
+    def put_events(self) -> None:
+        """Add what the decision changed to the events for the bus: each end, and the state that the incident has now.
+
+        States in between are left out: the ledger never has them.
+        """
+        incident, changes = self.record.incident, list(self.ended)
+        if incident and incident.state is not self.states.get(incident.id):
+            of_state = (each for each in self.changes if (each.incident, each.state) == (incident.id, incident.state))
+            change = next(of_state, Change(incident.id, "", "", incident.state, incident.note))
+            changes.append((incident, change))
+        new = [self._event(of, change, ended=number < len(self.ended)) for number, (of, change) in enumerate(changes)]
+        self.fresh |= {event.id for event in new}
+        self.record = replace(self.record, events=(*self.record.events, *new))
+
+    def _event(self, incident: Incident, change: Change, *, ended: bool) -> StateEvent:
+        return StateEvent(
+            id=derived_id(incident.id, change.state, self.now),
+            incident=incident.id,
+            state=change.state,
+            previous=self.states.get(incident.id),
+            ended=ended,
+            node=incident.node,
+            opened_at=incident.opened_at,
+            at=self.now,
+            due=self.scene.lease_until,
+            code=change.code,
+            reason=bounded(change.reason, LONGEST_REASON),
+        )
 
     def note(self, text: str) -> None:
         """Add a line to the node's history."""
@@ -252,7 +288,7 @@ class Draft:
         )
 
     def take_overdue(self) -> None:
-        """Take over the entries that another invocation should have sent by now."""
+        """Take over the entries and events that another invocation should have sent by now."""
         overdue = {entry.id for entry in self.record.outbox if entry.unsent and entry.due <= self.now}
         if overdue:
             leased = (
@@ -261,6 +297,12 @@ class Draft:
             )
             self.record = replace(self.record, outbox=tuple(leased))
             self.fresh |= overdue
+        if late := {event.id for event in self.record.events if event.due <= self.now}:
+            events = (
+                replace(each, due=self.scene.lease_until) if each.id in late else each for each in self.record.events
+            )
+            self.record = replace(self.record, events=tuple(events))
+            self.fresh |= late
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,6 +426,8 @@ def result_of(
 def plan_of(drafts: Iterable[Draft], before: Iterable[Record], budget: Budget) -> Plan:
     """Return the drafts' results as one plan; only records that changed are written."""
     drafts, known = list(drafts), set_of(before)
+    for draft in drafts:
+        draft.put_events()
     records: list[Record] = [draft.record for draft in drafts if draft.record != known.get(draft.record.key)]
     if budget != known.get(budget.cluster):
         records.append(budget)

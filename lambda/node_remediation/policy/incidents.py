@@ -31,8 +31,9 @@ def decide(book: Book, groups: Sequence[Group], cases: Mapping[NodeKey, Sequence
     budget, drafts, emptied = book.budget(cluster), [], []
     for group in sorted(groups, key=lambda group: oldest_complaint(book, group, cases)):
         record, others = united(book, group, scene.now)
-        draft = Draft(scene, record, budget)
-        _end_joined(draft, [book.node(key).incident for key in (group[0], *(other.key for other in others))])
+        incidents = [each for key in (group[0], *(other.key for other in others)) if (each := book.node(key).incident)]
+        draft = Draft(scene, record, budget, {each.id: each.state for each in incidents})
+        _end_joined(draft, incidents)
         _handle(draft, cases.get(group[0], ()))
         budget = draft.budget
         drafts.append(draft)
@@ -41,13 +42,14 @@ def decide(book: Book, groups: Sequence[Group], cases: Mapping[NodeKey, Sequence
     return replace(plan, records=(*plan.records, *emptied))
 
 
-def _end_joined(draft: Draft, incidents: Iterable[Incident | None]) -> None:
+def _end_joined(draft: Draft, incidents: Iterable[Incident]) -> None:
     """Log the end of an incident that turned out to be of the same node as another."""
     for each in incidents:
-        if each and each.id != draft.incident.id:
+        if each.id != draft.incident.id:
             key, reason = draft.record.key, f"the node has another incident: {draft.incident.id}"
             change = Change(each.id, key.cluster, each.node.id, Outcome.DUPLICATE.value, reason, counted=False)
             draft.changes.append(change)
+            draft.ended.append((each, change))
 
 
 def oldest_complaint(book: Book, group: Group, cases: Mapping[NodeKey, Sequence[Case]]) -> datetime:
@@ -89,6 +91,7 @@ def _with_other(record: NodeRecord, other: NodeRecord) -> NodeRecord:
         group=record.group or other.group,
         incident=incident,
         outbox=(*record.outbox, *other.outbox),
+        events=(*record.events, *other.events),
         reboots=tuple(sorted({*record.reboots, *other.reboots})),
         replacements=tuple(sorted({*record.replacements, *other.replacements})),
         last_claim=max((each for each in (record.last_claim, other.last_claim) if each), default=None),

@@ -32,6 +32,7 @@ MOST_COMPLAINTS = 20
 MOST_ENTRIES = 20
 MOST_HISTORY = 50
 MOST_PAST = 12
+MOST_EVENTS = 20
 # A node recurs with as many incidents of one reason; more of one reason are not kept.
 RECURRENCES = 3
 LONGEST_REASON = 200
@@ -250,6 +251,28 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class StateEvent:
+    """A change of an incident's state that is still to be put on the event bus.
+
+    `state` is an incident's state or, with `ended`, its end. `previous` is the state that the ledger had before; None
+    for a new incident. From `due` on, the sweep may put it; `sends` counts the times that this failed.
+    """
+
+    id: str
+    incident: str
+    state: str
+    previous: str | None
+    ended: bool
+    node: Node
+    opened_at: datetime
+    at: datetime
+    due: datetime
+    code: str | None = None
+    reason: str = ""
+    sends: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Sign:
     """The times at which one source last reported a node healthy and unhealthy."""
 
@@ -267,6 +290,7 @@ class NodeRecord:
 
     `node` is the ID that was first reported. `logical_id` and `group`, the instance group, are the node's where
     they are known. `advice` is HyperPod's latest complaint that names a repair action; it outlives its incident.
+    `events` has what is still to be put on the event bus; of more than MOST_EVENTS the oldest are dropped.
     `reboots` has the claims that count for cooldown and limit, `replacements` those of replacements, for the
     cooldown; `last_claim` is the latest claim, also one that was given back: a report that is not later is a
     duplicate. `signs` is by source. `told` has the time at which each code was last told; in a cluster's own
@@ -285,6 +309,7 @@ class NodeRecord:
     incident: Incident | None = None
     advice: Complaint | None = None
     outbox: tuple[Entry, ...] = ()
+    events: tuple[StateEvent, ...] = ()
     reboots: tuple[datetime, ...] = ()
     replacements: tuple[datetime, ...] = ()
     last_claim: datetime | None = None
@@ -305,8 +330,8 @@ class NodeRecord:
 
     @property
     def due(self) -> datetime | None:
-        """The next time that matters; None only without an incident and with an empty outbox."""
-        times = [entry.due for entry in self.outbox if entry.unsent]
+        """The next time that matters; None only without an incident and with nothing to send."""
+        times = [entry.due for entry in self.outbox if entry.unsent] + [event.due for event in self.events]
         if self.incident:
             times.append(self.incident.due)
         if not times:
@@ -352,6 +377,7 @@ class NodeRecord:
             self,
             advice=advice if (advice := self.standing_advice) and advice.made_at > signs_from else None,
             outbox=tuple(entry for entry in self.outbox if entry.unsent),
+            events=self.events[-MOST_EVENTS:],
             reboots=tuple(at for at in self.reboots if at > oldest),
             replacements=tuple(at for at in self.replacements if at > oldest),
             signs=dict(sorted(signs.items(), key=lambda each: each[1].latest)[-MOST_SOURCES:]),

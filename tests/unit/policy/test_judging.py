@@ -97,7 +97,7 @@ def test_incident_whose_alarm_is_ok_at_the_judgement_is_cleared() -> None:
     plan = due(of, alarms=alarm("OK", ago(1)))
     assert ends(plan) == [("cleared", None, True)]
     assert node_of(plan).sign(SICK.source) == Sign(healthy_at=ago(1))
-    assert node_of(plan).due is None
+    assert node_of(plan).incident is None
     for state in ("ALARM", "INSUFFICIENT_DATA", "gone", "denied"):
         assert due(of, alarms=alarm(state)).claims
 

@@ -187,7 +187,7 @@ def test_node_that_each_source_calls_well_has_recovered() -> None:
     assert (
         change.reason == "each source that complained has withdrawn its complaint, the last at 2026-11-23 02:09:07 UTC"
     )
-    assert node_of(plan).due is None
+    assert node_of(plan).incident is None
     assert said(plan) == []
 
 

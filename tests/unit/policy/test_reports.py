@@ -414,7 +414,7 @@ def test_request_whose_facts_are_missing_goes_back_until_its_fifth_receive(known
 def test_request_or_letter_that_was_dealt_with_is_a_duplicate(make: Any, mode: str) -> None:
     """However it ended: a letter by its own ID, in whatever message it comes again."""
     asked = make(id="m-asked")
-    of = replace(node_of(decided(asked, known=facts(mode=mode))), outbox=(), incident=None, reboots=())
+    of = replace(node_of(decided(asked, known=facts(mode=mode))), outbox=(), events=(), incident=None, reboots=())
     again = replace(asked, message=replace(asked.message, id="m-other")) if make is letter else asked
     plan = decided(again, of=of, now=hence(60 * 24))
     assert outcomes(plan) == [("duplicate", None)]
