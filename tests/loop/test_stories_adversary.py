@@ -198,6 +198,40 @@ def test_approval_does_not_outlive_a_repair_by_hyperpod() -> None:
     assert len(proposals(world)) == 2
 
 
+def test_answer_to_a_proposal_before_a_repair_by_hyperpod_is_none_to_the_one_after_it() -> None:
+    """It was late: the incident is the same, and was proposed again meanwhile."""
+    cluster = FakeCluster(A, automatic=True)
+    world = World(Settings(overrides=(ASK,)), cluster)
+    node = world.node()
+    world.unhealthy(node)
+    assert world.deliver() == ["waiting"]
+    world.passes(MINUTE)
+    answer = world.answer(proposals(world)[0], "Approved")
+    world.queue[answer].visible_at += 20 * MINUTE
+    world.unhealthy(node, repair="Reboot")
+    assert world.deliver() == ["deferred"]
+    cluster.automatic = False
+    world.passes(25 * MINUTE)
+    assert (len(proposals(world)), world.outcomes[-1], world.reboots) == (2, "ignored", [])
+    world.answer(proposals(world)[1], "Approved")
+    assert world.deliver() == ["rebooted"]
+
+
+def test_reboot_that_is_approved_right_after_a_pause_is_not_refused_for_it() -> None:
+    """The pause is remembered for a minute; what people answer reads it again, as what they ask for does."""
+    world = World(Settings(overrides=(ASK,)))
+    node = world.node(1)
+    world.unhealthy(node)
+    world.deliver()
+    world.mode.value = "paused"
+    world.passes(2 * MINUTE)
+    world.unhealthy(world.node(2))
+    assert world.deliver() == ["refused Paused"]
+    world.mode.value = "active"
+    world.answer(proposals(world)[0], "Approved")
+    assert (world.deliver(), world.reboots) == (["rebooted"], [node.instance])
+
+
 # -- two IDs of one node
 
 

@@ -497,6 +497,36 @@ def test_alarm_that_cannot_be_asked_puts_a_replacement_off() -> None:
     assert replaced(world) == [instance]
 
 
+def test_failed_replacement_within_the_cooldown_leaves_the_reboot_before_it_known() -> None:
+    """SageMaker forgets the node for a while, which is then reported by its logical ID: it is cooling down."""
+    world = World(ESCALATE, FakeCluster(A, continuous=True))
+    node = sick(world)
+    world.deliver()
+    world.passes(MINUTE)
+    node.answers = ["InternalServerError"]
+    world.reboot_event(node, FAILED)
+    assert world.deliver() == ["failed InternalServerError"]
+    node.listed = False
+    world.passes(MINUTE)
+    world.cluster_event(node, logical=True)
+    assert world.deliver() == ["waiting"]
+    assert world.reboots == [node.instance]
+
+
+@pytest.mark.parametrize("muted", [True, False])
+def test_node_of_which_only_a_muted_alarm_complains_is_not_replaced(muted: bool) -> None:
+    """HyperPod has said nothing since the reboot; the alarm is muted for the work of people."""
+    world = World(replace(ESCALATE, max_reboots_per_node=1))
+    node = sick(world)
+    instance = node.instance
+    world.deliver()
+    world.passes(5 * MINUTE)
+    world.alarm(node, "ALARM", muted_until=world.now + 3 * HOUR if muted else None)
+    world.deliver()
+    world.passes(HOUR)
+    assert (replaced(world), world.codes) == (([], ["NotRecovered"]) if muted else ([instance], []))
+
+
 def test_rival_at_the_time_out_does_not_replace_twice() -> None:
     """Two sweeps at once: one claim."""
     world, _, _ = not_recovered(replace(ESCALATE, max_reboots_per_node=1))

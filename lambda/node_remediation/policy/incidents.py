@@ -218,7 +218,8 @@ def advance(draft: Draft) -> None:
 class Needs:
     """The facts that are needed: mode and cluster to judge, the node's status to look, its alarms by source.
 
-    `on_demand` marks a judgement that a person asked for: a remembered pause is then read again.
+    `on_demand` marks a judgement that a person asked for, or an answer to a proposal: a remembered pause is then read
+    again.
     """
 
     judged: bool = False
@@ -235,7 +236,8 @@ def needs_of(record: NodeRecord, cases: Sequence[Case], settings: Settings, now:
     incident = record.incident
     unhealthy = [case for case in cases if case.report.complains and not case.failure]
     complaints = [complaint_of(case) for case in unhealthy]
-    on_demand = any(case.report.on_demand for case in unhealthy)
+    answered = any(case.report.answer for case in cases)
+    on_demand = answered or any(case.report.on_demand for case in unhealthy)
     if incident is None or (incident.state is State.CLAIMED and not has_lapsed(incident, now)):
         muted = any(case.report.muted for case in unhealthy)  # the window may be over
         return Needs(judged=bool(unhealthy), on_demand=on_demand, alarms=_alarms_of(complaints) if muted else {})
@@ -245,7 +247,7 @@ def needs_of(record: NodeRecord, cases: Sequence[Case], settings: Settings, now:
     cooled_down = incident.since + settings.cooldown <= now
     repair = announced_repair(complaints) is not None
     judged = bool(unhealthy) and (not after_reboot or cooled_down or repair or on_demand)
-    judged = judged or (withdrawn and cooled_down) or due or any(case.report.answer for case in cases)
+    judged = judged or (withdrawn and cooled_down) or due or answered
     judged = judged or any(case.report.progress is Progress.FAILED for case in cases)
     if not (withdrawn or judged):
         return Needs()

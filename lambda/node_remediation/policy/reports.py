@@ -96,7 +96,8 @@ def reply(draft: Draft, case: Case) -> None:
     """Take in the answer to a proposed reboot. Late, double and foreign answers change nothing, and say so."""
     incident, report = draft.record.incident, case.report
     waits = incident is not None and incident.id == report.incident and incident.state is State.PROPOSED
-    if incident is None or not waits or incident.approved:
+    # An incident that HyperPod repaired meanwhile may be proposed twice: an answer to the first is none to the second.
+    if incident is None or not waits or incident.approved or case.message.sent < incident.since:
         return draft.answer(case, Outcome.IGNORED, f"no proposal of incident {report.incident} waits for an answer")
     by = f"{report.answer} by {report.answered_by or 'somebody'}"
     reason = f"{by}: {report.trigger.reason}" if report.trigger.reason else by
