@@ -465,6 +465,24 @@ def test_hyperpods_word_that_the_reboot_failed_has_the_node_replaced_at_once() -
     assert (replaced(world), world.letters) == ([instance], [])
 
 
+@pytest.mark.parametrize(("settings", "logical"), [(ESCALATE, True), (ESCALATE, False), (Settings(), True)])
+def test_word_of_a_failed_reboot_that_comes_after_its_instance_is_gone_calls_nothing(
+    settings: Settings, logical: bool
+) -> None:
+    """The node is superseded; that its reboot failed is no news."""
+    world = World(settings, FakeCluster(A, continuous=True))
+    node = world.node()
+    world.cluster_event(node, logical=logical)
+    world.deliver()
+    world.passes(MINUTE)
+    world.reboot_event(node, FAILED)
+    world.is_replaced(node)
+    world.deliver()
+    world.passes(HOUR)
+    assert (world.sagemaker.asked.get("batch_replace_cluster_nodes", 0), world.ends) == (0, ["superseded"])
+    assert world.letters == []
+
+
 @pytest.mark.parametrize("state", ["OK", "ALARM"])
 def test_alarm_is_asked_before_a_replacement_that_hyperpods_word_asks_for(state: str) -> None:
     """The event of its OK was lost: the node is well, whatever became of the reboot."""

@@ -132,7 +132,7 @@ def look(draft: Draft) -> None:
     withdraw_by_alarms(draft)
     facts, incident = draft.scene.facts, draft.incident
     evidence, node = examine(incident, draft.alarms), facts.nodes.get(draft.record.key.id)
-    if _is_gone(draft):
+    if is_gone(draft):
         return _end_look(
             draft, Outcome.SUPERSEDED, "SageMaker no longer lists the node in this cluster: it was replaced or removed"
         )
@@ -172,7 +172,8 @@ def _prove(draft: Draft, healthy_since: datetime) -> None:
     return _end_look(draft, Outcome.RECOVERED, reason, seconds=took)
 
 
-def _is_gone(draft: Draft) -> bool:
+def is_gone(draft: Draft) -> bool:
+    """Tell whether SageMaker no longer lists the node, as far as it was asked."""
     facts, node = draft.scene.facts, draft.scene.facts.nodes.get(draft.record.key.id)
     gone = isinstance(facts.cluster, Missing) and facts.cluster.final and facts.cluster.code == "ResourceNotFound"
     return gone or node == GONE or is_replaced(draft)

@@ -34,7 +34,7 @@ from node_remediation.policy.judging import (
     not_replaced,
     note_told,
 )
-from node_remediation.policy.looking import judge_replacement
+from node_remediation.policy.looking import is_gone, judge_replacement
 from node_remediation.policy.modes import Modes
 from node_remediation.policy.record import HANDLED_FOR, MOST_HANDLED, Complaint, Incident, Missing, State, derived_id
 from node_remediation.settings import MAX_RECEIVES
@@ -77,6 +77,9 @@ def follow(draft: Draft, case: Case) -> None:
         return draft.answer(case, Outcome.IGNORED, f"noted in the incident's history: {said}")
     if draft.record.full:
         return draft.hand_back(case, OUTBOX_FULL.code, OUTBOX_FULL.message)
+    if is_gone(draft):
+        draft.look = True  # which ends the incident: there is nothing left to replace
+        return draft.answer(case, Outcome.DUPLICATE, f"the node was replaced or removed since: {said}")
     verdict = judge_replacement(draft)
     if isinstance(verdict, Replace):
         draft.answer_speaker(Outcome.DUPLICATE, "HyperPod says that the node's reboot failed, and it is replaced")
