@@ -465,6 +465,25 @@ def test_hyperpods_word_that_the_reboot_failed_has_the_node_replaced_at_once() -
     assert (replaced(world), world.letters) == ([instance], [])
 
 
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("settings", [ESCALATE, Settings()])
+def test_word_of_a_failed_reboot_counts_for_nothing_once_hyperpod_has_called_the_node_healthy_since(
+    settings: Settings, together: bool
+) -> None:
+    """The two arrive in one batch, or in the wrong order."""
+    world = World(settings, healthy_for=2 * MINUTE)
+    node = sick(world)
+    world.deliver()
+    world.passes(MINUTE)
+    failed = world.reboot_event(node, FAILED)
+    world.skips(SECOND)
+    well = world.healthy(node)
+    for batch in [[failed, well]] if together else [[well], [failed]]:
+        world.deliver(only=batch)
+    world.passes(5 * MINUTE)
+    assert (replaced(world), world.ends, world.letters) == ([], ["recovered"], [])
+
+
 @pytest.mark.parametrize(("settings", "logical"), [(ESCALATE, True), (ESCALATE, False), (Settings(), True)])
 def test_word_of_a_failed_reboot_that_comes_after_its_instance_is_gone_calls_nothing(
     settings: Settings, logical: bool

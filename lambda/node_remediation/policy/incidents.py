@@ -1,6 +1,6 @@
 """The decision about a cluster's nodes: each node's incident after new reports and the passing of time. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -148,7 +148,7 @@ def _handle(draft: Draft, cases: Sequence[Case]) -> None:
     _learn(draft, cases)
     lapse(draft)
     events = [case for case in cases if not case.report.on_demand]
-    for case in sorted(events, key=lambda case: (case.report.trigger.time, case.report.healthy)):
+    for case in sorted(events, key=_turns(events)):
         if case.report.progress:
             follow(draft, case)
         elif case.report.answer:
@@ -160,6 +160,17 @@ def _handle(draft: Draft, cases: Sequence[Case]) -> None:
             ask(draft, case)
     advance(draft)
     _drop_old_proposals(draft)
+
+
+def _turns(cases: Sequence[Case]) -> Callable[[Case], tuple[datetime, bool, bool]]:
+    """Return the order of events: by time, healthy after unhealthy. A word about a reboot comes after all health."""
+    well_at = [case.report.trigger.time for case in cases if case.report.healthy]
+
+    def turn(case: Case) -> tuple[datetime, bool, bool]:
+        time, progress = case.report.trigger.time, case.report.progress is not None
+        return max((time, *well_at)) if progress else time, progress, case.report.healthy
+
+    return turn
 
 
 def _drop_old_proposals(draft: Draft) -> None:

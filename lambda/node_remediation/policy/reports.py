@@ -75,6 +75,8 @@ def follow(draft: Draft, case: Case) -> None:
     if report.progress is not Progress.FAILED:
         draft.note(f"HyperPod: {said}")
         return draft.answer(case, Outcome.IGNORED, f"noted in the incident's history: {said}")
+    if withdrawn_since(case, draft.record):
+        return draft.answer(case, Outcome.IGNORED, f"HyperPod has called the node healthy since: {said}")
     if draft.record.full:
         return draft.hand_back(case, OUTBOX_FULL.code, OUTBOX_FULL.message)
     if is_gone(draft):
