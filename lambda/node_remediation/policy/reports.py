@@ -101,8 +101,7 @@ def reply(draft: Draft, case: Case) -> None:
     """Take in the answer to a proposed reboot. Late, double and foreign answers change nothing, and say so."""
     incident, report = draft.record.incident, case.report
     waits = incident is not None and incident.id == report.incident and incident.state is State.PROPOSED
-    # An incident that HyperPod repaired meanwhile may be proposed twice: an answer to the first is none to the second.
-    if incident is None or not waits or incident.approved or case.message.sent < incident.since:
+    if incident is None or not waits or incident.approved or _is_of_another_time(draft, case):
         return draft.answer(case, Outcome.IGNORED, f"no proposal of incident {report.incident} waits for an answer")
     by = f"{report.answer} by {report.answered_by or 'somebody'}"
     reason = f"{by}: {report.trigger.reason}" if report.trigger.reason else by
@@ -111,6 +110,17 @@ def reply(draft: Draft, case: Case) -> None:
         return end_refused(draft, refused(codes.VETOED, reason))
     draft.note(reason)
     return draft.keep(replace(incident, approved=reason, due=draft.now))
+
+
+def _is_of_another_time(draft: Draft, case: Case) -> bool:
+    """Tell whether an answer was sent before the proposal or, if it approves, too late. A veto never is too late.
+
+    An incident that HyperPod repaired meanwhile is proposed twice: an answer to the first is none to the second. No
+    sweep need have come since the time for an answer.
+    """
+    sent, incident = case.message.sent, draft.incident
+    late = sent > (incident.until or sent) or stale(case, draft.scene) is not None
+    return sent < incident.since or (late and case.report.answer is Answered.APPROVED)
 
 
 def hear(draft: Draft, case: Case) -> None:
