@@ -198,6 +198,73 @@ def test_approval_does_not_outlive_a_repair_by_hyperpod() -> None:
     assert len(proposals(world)) == 2
 
 
+def test_answer_to_a_proposal_before_a_repair_by_hyperpod_is_none_to_the_one_after_it() -> None:
+    """It was late: the incident is the same, and was proposed again meanwhile."""
+    cluster = FakeCluster(A, automatic=True)
+    world = World(Settings(overrides=(ASK,)), cluster)
+    node = world.node()
+    world.unhealthy(node)
+    assert world.deliver() == ["waiting"]
+    world.passes(MINUTE)
+    answer = world.answer(proposals(world)[0], "Approved")
+    world.queue[answer].visible_at += 20 * MINUTE
+    world.unhealthy(node, repair="Reboot")
+    assert world.deliver() == ["deferred"]
+    cluster.automatic = False
+    world.passes(25 * MINUTE)
+    assert (len(proposals(world)), world.outcomes[-1], world.reboots) == (2, "ignored", [])
+    world.answer(proposals(world)[1], "Approved")
+    assert world.deliver() == ["rebooted"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "waits", "outcome"),
+    [(14, 20, "rebooted"), (16, 0, "ignored"), (14, 300, "ignored")],
+    ids=["in time", "after the time for it", "in time, and longer in the queue than max_report_age"],
+)
+def test_approval_counts_by_when_it_was_sent_where_no_sweep_has_ended_the_proposal(
+    sent: int, waits: int, outcome: str
+) -> None:
+    """Sweeps and messages were held up. A proposal that is answered too late is refused."""
+    world = World(Settings(overrides=(ASK,)))
+    node = world.node()
+    world.unhealthy(node)
+    world.deliver()
+    world.skips(sent * MINUTE)
+    world.answer(proposals(world)[0], "Approved")
+    world.skips(waits * MINUTE)
+    assert world.deliver() == [outcome]
+    world.passes(MINUTE)
+    assert world.reboots == ([node.instance] if outcome == "rebooted" else [])
+
+
+def test_veto_counts_as_long_as_nothing_is_rebooted() -> None:
+    """Silence would mean a reboot, and no sweep has come since the time for an answer."""
+    world = World(Settings(overrides=(ASK,), on_no_answer="reboot"))
+    world.unhealthy(world.node())
+    world.deliver()
+    world.skips(16 * MINUTE)
+    world.answer(proposals(world)[0], "Vetoed")
+    assert world.deliver() == ["refused Vetoed"]
+    world.passes(HOUR)
+    assert world.reboots == []
+
+
+def test_reboot_that_is_approved_right_after_a_pause_is_not_refused_for_it() -> None:
+    """The pause is remembered for a minute; what people answer reads it again, as what they ask for does."""
+    world = World(Settings(overrides=(ASK,)))
+    node = world.node(1)
+    world.unhealthy(node)
+    world.deliver()
+    world.mode.value = "paused"
+    world.passes(2 * MINUTE)
+    world.unhealthy(world.node(2))
+    assert world.deliver() == ["refused Paused"]
+    world.mode.value = "active"
+    world.answer(proposals(world)[0], "Approved")
+    assert (world.deliver(), world.reboots) == (["rebooted"], [node.instance])
+
+
 # -- two IDs of one node
 
 

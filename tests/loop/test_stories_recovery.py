@@ -80,3 +80,19 @@ def test_node_that_is_not_known_to_be_well_is_never_called_recovered(ending: End
         assert world.ends, seed
         assert "recovered" not in world.ends, (seed, world.lines)
         assert world.next_due() is None, seed
+
+
+def test_relapse_is_acted_on_after_the_cooldown_however_long_a_node_must_stay_healthy() -> None:
+    """It was well for three minutes, and would have recovered a day later."""
+    world = World(Settings(), healthy_for=24 * HOUR)
+    node = world.node()
+    world.unhealthy(node)
+    world.deliver()
+    world.passes(2 * MINUTE)
+    world.healthy(node)
+    world.deliver()
+    world.passes(3 * MINUTE)
+    world.unhealthy(node)
+    world.deliver()
+    world.passes(30 * MINUTE)
+    assert world.reboots == [node.instance] * 2

@@ -465,6 +465,43 @@ def test_hyperpods_word_that_the_reboot_failed_has_the_node_replaced_at_once() -
     assert (replaced(world), world.letters) == ([instance], [])
 
 
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("settings", [ESCALATE, Settings()])
+def test_word_of_a_failed_reboot_counts_for_nothing_once_hyperpod_has_called_the_node_healthy_since(
+    settings: Settings, together: bool
+) -> None:
+    """The two arrive in one batch, or in the wrong order."""
+    world = World(settings, healthy_for=2 * MINUTE)
+    node = sick(world)
+    world.deliver()
+    world.passes(MINUTE)
+    failed = world.reboot_event(node, FAILED)
+    world.skips(SECOND)
+    well = world.healthy(node)
+    for batch in [[failed, well]] if together else [[well], [failed]]:
+        world.deliver(only=batch)
+    world.passes(5 * MINUTE)
+    assert (replaced(world), world.ends, world.letters) == ([], ["recovered"], [])
+
+
+@pytest.mark.parametrize(("settings", "logical"), [(ESCALATE, True), (ESCALATE, False), (Settings(), True)])
+def test_word_of_a_failed_reboot_that_comes_after_its_instance_is_gone_calls_nothing(
+    settings: Settings, logical: bool
+) -> None:
+    """The node is superseded; that its reboot failed is no news."""
+    world = World(settings, FakeCluster(A, continuous=True))
+    node = world.node()
+    world.cluster_event(node, logical=logical)
+    world.deliver()
+    world.passes(MINUTE)
+    world.reboot_event(node, FAILED)
+    world.is_replaced(node)
+    world.deliver()
+    world.passes(HOUR)
+    assert (world.sagemaker.asked.get("batch_replace_cluster_nodes", 0), world.ends) == (0, ["superseded"])
+    assert world.letters == []
+
+
 @pytest.mark.parametrize("state", ["OK", "ALARM"])
 def test_alarm_is_asked_before_a_replacement_that_hyperpods_word_asks_for(state: str) -> None:
     """The event of its OK was lost: the node is well, whatever became of the reboot."""
@@ -495,6 +532,36 @@ def test_alarm_that_cannot_be_asked_puts_a_replacement_off() -> None:
     world.cloudwatch.down.clear()
     world.passes(5 * MINUTE)
     assert replaced(world) == [instance]
+
+
+def test_failed_replacement_within_the_cooldown_leaves_the_reboot_before_it_known() -> None:
+    """SageMaker forgets the node for a while, which is then reported by its logical ID: it is cooling down."""
+    world = World(ESCALATE, FakeCluster(A, continuous=True))
+    node = sick(world)
+    world.deliver()
+    world.passes(MINUTE)
+    node.answers = ["InternalServerError"]
+    world.reboot_event(node, FAILED)
+    assert world.deliver() == ["failed InternalServerError"]
+    node.listed = False
+    world.passes(MINUTE)
+    world.cluster_event(node, logical=True)
+    assert world.deliver() == ["waiting"]
+    assert world.reboots == [node.instance]
+
+
+@pytest.mark.parametrize("muted", [True, False])
+def test_node_of_which_only_a_muted_alarm_complains_is_not_replaced(muted: bool) -> None:
+    """HyperPod has said nothing since the reboot; the alarm is muted for the work of people."""
+    world = World(replace(ESCALATE, max_reboots_per_node=1))
+    node = sick(world)
+    instance = node.instance
+    world.deliver()
+    world.passes(5 * MINUTE)
+    world.alarm(node, "ALARM", muted_until=world.now + 3 * HOUR if muted else None)
+    world.deliver()
+    world.passes(HOUR)
+    assert (replaced(world), world.codes) == (([], ["NotRecovered"]) if muted else ([instance], []))
 
 
 def test_rival_at_the_time_out_does_not_replace_twice() -> None:

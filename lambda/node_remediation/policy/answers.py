@@ -91,11 +91,12 @@ def _give_back(draft: Draft) -> None:
     reboots = tuple(at for at in draft.record.reboots if at != claimed_at)
     replacements = tuple(at for at in draft.record.replacements if at != claimed_at)
     draft.record = replace(draft.record, reboots=reboots, replacements=replacements)
-    logical_ids = {
-        id_: at for id_, at in draft.budget.logical_ids.items() if at != claimed_at or not _is_of(draft, id_)
-    }
+    names = draft.budget.logical_ids
+    own = [id_ for id_, at in names.items() if at == claimed_at and _is_of(draft, id_)]
+    others = {id_: at for id_, at in names.items() if id_ not in own}
+    earlier = max((*reboots, *replacements), default=None)  # the reboot before a replacement: its cooldown goes on
     budget = draft.budget.refunded(claimed_at, replacing=draft.incident.replacing)
-    draft.budget = replace(budget, logical_ids=logical_ids)
+    draft.budget = replace(budget, logical_ids=others | (dict.fromkeys(own, earlier) if earlier else {}))
 
 
 def _is_of(draft: Draft, logical_id: str) -> bool:

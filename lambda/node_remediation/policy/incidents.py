@@ -1,6 +1,6 @@
 """The decision about a cluster's nodes: each node's incident after new reports and the passing of time. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -151,7 +151,7 @@ def _handle(draft: Draft, cases: Sequence[Case]) -> None:
     _learn(draft, cases)
     lapse(draft)
     events = [case for case in cases if not case.report.on_demand]
-    for case in sorted(events, key=lambda case: (case.report.trigger.time, case.report.healthy)):
+    for case in sorted(events, key=_turns(events)):
         if case.report.progress:
             follow(draft, case)
         elif case.report.answer:
@@ -163,6 +163,17 @@ def _handle(draft: Draft, cases: Sequence[Case]) -> None:
             ask(draft, case)
     advance(draft)
     _drop_old_proposals(draft)
+
+
+def _turns(cases: Sequence[Case]) -> Callable[[Case], tuple[datetime, bool, bool]]:
+    """Return the order of events: by time, healthy after unhealthy. A word about a reboot comes after all health."""
+    well_at = [case.report.trigger.time for case in cases if case.report.healthy]
+
+    def turn(case: Case) -> tuple[datetime, bool, bool]:
+        time, progress = case.report.trigger.time, case.report.progress is not None
+        return max((time, *well_at)) if progress else time, progress, case.report.healthy
+
+    return turn
 
 
 def _drop_old_proposals(draft: Draft) -> None:
@@ -221,7 +232,8 @@ def advance(draft: Draft) -> None:
 class Needs:
     """The facts that are needed: mode and cluster to judge, the node's status to look, its alarms by source.
 
-    `on_demand` marks a judgement that a person asked for: a remembered pause is then read again.
+    `on_demand` marks a judgement that a person asked for, or an answer to a proposal: a remembered pause is then read
+    again.
     """
 
     judged: bool = False
@@ -238,7 +250,8 @@ def needs_of(record: NodeRecord, cases: Sequence[Case], settings: Settings, now:
     incident = record.incident
     unhealthy = [case for case in cases if case.report.complains and not case.failure]
     complaints = [complaint_of(case) for case in unhealthy]
-    on_demand = any(case.report.on_demand for case in unhealthy)
+    answered = any(case.report.answer for case in cases)
+    on_demand = answered or any(case.report.on_demand for case in unhealthy)
     if incident is None or (incident.state is State.CLAIMED and not has_lapsed(incident, now)):
         muted = any(case.report.muted for case in unhealthy)  # the window may be over
         return Needs(judged=bool(unhealthy), on_demand=on_demand, alarms=_alarms_of(complaints) if muted else {})
@@ -248,7 +261,7 @@ def needs_of(record: NodeRecord, cases: Sequence[Case], settings: Settings, now:
     cooled_down = incident.since + settings.cooldown <= now
     repair = announced_repair(complaints) is not None
     judged = bool(unhealthy) and (not after_reboot or cooled_down or repair or on_demand)
-    judged = judged or (withdrawn and cooled_down) or due or any(case.report.answer for case in cases)
+    judged = judged or (withdrawn and cooled_down) or due or answered
     judged = judged or any(case.report.progress is Progress.FAILED for case in cases)
     if not (withdrawn or judged):
         return Needs()

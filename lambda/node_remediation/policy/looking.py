@@ -132,7 +132,7 @@ def look(draft: Draft) -> None:
     withdraw_by_alarms(draft)
     facts, incident = draft.scene.facts, draft.incident
     evidence, node = examine(incident, draft.alarms), facts.nodes.get(draft.record.key.id)
-    if _is_gone(draft):
+    if is_gone(draft):
         return _end_look(
             draft, Outcome.SUPERSEDED, "SageMaker no longer lists the node in this cluster: it was replaced or removed"
         )
@@ -163,7 +163,8 @@ def _prove(draft: Draft, healthy_since: datetime) -> None:
     """End an incident as recovered once the node has been healthy for healthy_for; a relapse before is part of it."""
     proven_at = healthy_since + draft.scene.settings.healthy_for
     if proven_at > draft.now:
-        draft.keep(replace(draft.incident, due=proven_at, waits=0))
+        due = min(proven_at, next_look(draft.incident, draft))  # a relapse is not looked at only when this is over
+        draft.keep(replace(draft.incident, due=due, waits=0))
         reason = f"the node is healthy, and has recovered if it still is at {at(proven_at)}"
         return draft.answer_speaker(Outcome.DUPLICATE, reason)
     took = max((healthy_since - draft.incident.opened_at).total_seconds(), 0.0)
@@ -171,7 +172,8 @@ def _prove(draft: Draft, healthy_since: datetime) -> None:
     return _end_look(draft, Outcome.RECOVERED, reason, seconds=took)
 
 
-def _is_gone(draft: Draft) -> bool:
+def is_gone(draft: Draft) -> bool:
+    """Tell whether SageMaker no longer lists the node, as far as it was asked."""
     facts, node = draft.scene.facts, draft.scene.facts.nodes.get(draft.record.key.id)
     gone = isinstance(facts.cluster, Missing) and facts.cluster.final and facts.cluster.code == "ResourceNotFound"
     return gone or node == GONE or is_replaced(draft)
@@ -222,9 +224,10 @@ def _time_out(draft: Draft, evidence: Evidence, node: NodeFacts | Missing | None
 def _escalate(draft: Draft, evidence: Evidence, node: NodeFacts | Missing | None) -> None:
     """Replace a node that its reboot did not help, if the setting escalation says so; else end its incident.
 
-    Only where a complaint stands, or SageMaker itself says Failure: other statuses pass.
+    Only where a complaint stands that is not muted, or SageMaker itself says Failure: other statuses pass.
     """
-    sick = evidence.stands or (isinstance(node, NodeFacts) and node.status == FAILURE)
+    stands = any(not is_muted(each, draft.now) for each in evidence.stands)
+    sick = stands or (isinstance(node, NodeFacts) and node.status == FAILURE)
     verdict = judge_replacement(draft) if sick else None
     if isinstance(verdict, Replace):
         return claim(draft, draft.speaker, replacing=True)

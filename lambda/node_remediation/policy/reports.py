@@ -34,7 +34,7 @@ from node_remediation.policy.judging import (
     not_replaced,
     note_told,
 )
-from node_remediation.policy.looking import judge_replacement
+from node_remediation.policy.looking import is_gone, judge_replacement
 from node_remediation.policy.modes import Modes
 from node_remediation.policy.record import HANDLED_FOR, MOST_HANDLED, Complaint, Incident, Missing, State, derived_id
 from node_remediation.settings import MAX_RECEIVES
@@ -75,8 +75,13 @@ def follow(draft: Draft, case: Case) -> None:
     if report.progress is not Progress.FAILED:
         draft.note(f"HyperPod: {said}")
         return draft.answer(case, Outcome.IGNORED, f"noted in the incident's history: {said}")
+    if withdrawn_since(case, draft.record):
+        return draft.answer(case, Outcome.IGNORED, f"HyperPod has called the node healthy since: {said}")
     if draft.record.full:
         return draft.hand_back(case, OUTBOX_FULL.code, OUTBOX_FULL.message)
+    if is_gone(draft):
+        draft.look = True  # which ends the incident: there is nothing left to replace
+        return draft.answer(case, Outcome.DUPLICATE, f"the node was replaced or removed since: {said}")
     verdict = judge_replacement(draft)
     if isinstance(verdict, Replace):
         draft.answer_speaker(Outcome.DUPLICATE, "HyperPod says that the node's reboot failed, and it is replaced")
@@ -96,7 +101,7 @@ def reply(draft: Draft, case: Case) -> None:
     """Take in the answer to a proposed reboot. Late, double and foreign answers change nothing, and say so."""
     incident, report = draft.record.incident, case.report
     waits = incident is not None and incident.id == report.incident and incident.state is State.PROPOSED
-    if incident is None or not waits or incident.approved:
+    if incident is None or not waits or incident.approved or _is_of_another_time(draft, case):
         return draft.answer(case, Outcome.IGNORED, f"no proposal of incident {report.incident} waits for an answer")
     by = f"{report.answer} by {report.answered_by or 'somebody'}"
     reason = f"{by}: {report.trigger.reason}" if report.trigger.reason else by
@@ -105,6 +110,17 @@ def reply(draft: Draft, case: Case) -> None:
         return end_refused(draft, refused(codes.VETOED, reason))
     draft.note(reason)
     return draft.keep(replace(incident, approved=reason, due=draft.now))
+
+
+def _is_of_another_time(draft: Draft, case: Case) -> bool:
+    """Tell whether an answer was sent before the proposal or, if it approves, too late. A veto never is too late.
+
+    An incident that HyperPod repaired meanwhile is proposed twice: an answer to the first is none to the second. No
+    sweep need have come since the time for an answer.
+    """
+    sent, incident = case.message.sent, draft.incident
+    late = sent > (incident.until or sent) or stale(case, draft.scene) is not None
+    return sent < incident.since or (late and case.report.answer is Answered.APPROVED)
 
 
 def hear(draft: Draft, case: Case) -> None:
