@@ -14,13 +14,13 @@ QUIET = {"cleared", "observed", "duplicate"}
 OVER = {"Resolved", "Closed"}
 
 
-def handler(event: dict[str, Any], context: object) -> None:
+def handler(event: dict[str, Any], _context: object) -> None:
     leave_open = set(os.environ["LEAVE_OPEN"].split())
     handle(event["detail"], boto3.client("ssm"), leave_open)
 
 
 def handle(detail: dict[str, Any], ssm: Any, leave_open: set[str]) -> None:
-    """Write an event to its incident's OpsItem. An end in one of the states `leave_open` is left for a person to close."""
+    """Write an event to its incident's OpsItem, and resolve it at an end that is not one of `leave_open`."""
     if detail["Ended"] and detail["PreviousState"] is None and detail["State"] in QUIET:
         return
     item_id = _find(detail["IncidentId"], ssm) or _create(detail, ssm)

@@ -1,6 +1,6 @@
 """Posts events to a webhook. Its API key is in a secret of Secrets Manager, as plain text, made beforehand.
 
-cdk deploy --app "python examples/events/webhook.py" -c url=https://hooks.example.com/hyperpod -c secret=hyperpod-webhook-key
+cdk deploy --app "python examples/events/webhook.py" -c url=https://hooks.example.com -c secret=hyperpod-webhook
 """
 
 from collections.abc import Sequence
@@ -68,16 +68,10 @@ def _body() -> events.RuleTargetInput:
     return events.RuleTargetInput.from_object(
         {
             "text": f"HyperPod node {node} of {field('$.detail.ClusterName')}: {field('$.detail.State')}",
-            "event": field("$.detail.EventId"),
-            "incident": field("$.detail.IncidentId"),
-            "cluster": field("$.detail.ClusterName"),
-            "node": node,
-            "state": field("$.detail.State"),
-            "ended": field("$.detail.Ended"),
-            "reason": field("$.detail.Reason"),
-            "changed_at": field("$.detail.ChangedAt"),
             "account": field("$.account"),
             "region": field("$.region"),
+            # As an object: a text of its own would not be escaped, and Reason may have quotes.
+            "detail": field("$.detail"),
         }
     )
 
