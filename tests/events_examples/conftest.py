@@ -59,7 +59,8 @@ def refused() -> list[Event]:
 @pytest.fixture
 def observed() -> list[Event]:
     """The details of an incident that nothing was done about: one event."""
-    world = World(Settings(mode="observe"))
+    world = World()
+    world.mode.value = "observe"
     world.unhealthy(world.node())
     world.deliver()
     return world.outside.events
