@@ -2,8 +2,8 @@
 
 In the hub account, once; in each member account and region:
 
-cdk deploy --app "python examples/events/hub.py" HyperPodHub -c organization=o-exampleorgid
-cdk deploy --app "python examples/events/hub.py" HyperPodMember -c hub_bus_arn=ARN
+cdk deploy --app "python examples/events/hub.py" -c organization=o-exampleorgid
+cdk deploy --app "python examples/events/hub.py" -c hub_bus_arn=ARN
 """
 
 from collections.abc import Sequence

@@ -19,7 +19,9 @@ class OpsCenter:
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def client(self) -> Any:
-        client = boto3.client("ssm", region_name="us-west-2", aws_access_key_id="test", aws_secret_access_key="test")
+        client: Any = boto3.client(
+            "ssm", region_name="us-west-2", aws_access_key_id="test", aws_secret_access_key="test"
+        )
         client.meta.events.register("before-call.ssm", self._call)
         return client
 

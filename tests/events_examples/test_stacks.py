@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aws_cdk import App, Stack
+from aws_cdk import App, Stack, Validations
+from cdk_nag import AwsSolutionsChecks
 from ministack.services import eventbridge
 
 from examples.events.hub import HubStack, MemberStack
@@ -22,6 +25,12 @@ ROOT = Path(__file__).parents[2]
 BUS = "arn:aws:events:us-west-2:444455556666:event-bus/incidents"
 HUB = "arn:aws:events:eu-west-1:999988887777:event-bus/hyperpod-incidents"
 HOOK = "https://hooks.example.com"
+# The commands of the document, each on one line.
+COMMANDS = re.findall(
+    r'^cdk deploy --app "python examples/events/.*$',
+    (ROOT / "docs/messages.md").read_text(encoding="utf-8").replace("\\\n", ""),
+    re.MULTILINE,
+)
 Event = dict[str, Any]
 
 STACKS: dict[str, Callable[[App], Stack]] = {
@@ -80,11 +89,17 @@ def test_rule_matches_every_event_of_an_incident_and_no_other(
 
 
 def test_rules_are_on_the_bus_that_the_setting_event_bus_arn_names(templates: dict[str, Template]) -> None:
-    """And else on the account's default bus."""
-    for name, template in templates.items():
-        bus = {"of a bus": "incidents", "hub of": "<Bus>"}
-        (expected,) = [each for part, each in bus.items() if part in name] or [None]
-        assert _rule(template).get("EventBusName") == expected
+    """And else on the account's default bus; the hub's is on its own."""
+    buses = {name: _rule(template).get("EventBusName") for name, template in templates.items()}
+    assert buses == {
+        "opsitem": None,
+        "opsitem of a bus": "incidents",
+        "webhook": None,
+        "webhook of a bus": "incidents",
+        "hub of accounts": "<Bus>",
+        "hub of an organization": "<Bus>",
+        "member": None,
+    }
 
 
 @pytest.mark.parametrize("name", STACKS)
@@ -200,6 +215,18 @@ def test_member_may_put_events_on_the_hubs_bus_of_another_region_and_no_more(tem
     assert _allowed(template, "AWS::IAM::Policy") == [(["events:PutEvents"], HUB)]
 
 
+@pytest.mark.parametrize("name", STACKS)
+def test_findings_of_cdk_nag_are_known(name: str, tmp_path: Path) -> None:
+    """IAM5: OpsItems of any ID. L1: Python 3.13. SQS3: the pack does not count what rules send to the queue."""
+    app = App(outdir=str(tmp_path))
+    STACKS[name](app)
+    Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    with pytest.raises(Exception, match="ValidationFailed"):
+        app.synth()
+    found = set(re.findall(r"AwsSolutions-(\w+)", (tmp_path / "validation-report.json").read_text()))
+    assert found == ({"IAM5", "L1"} if name.startswith("opsitem") else {"SQS3"})
+
+
 def test_templates_pass_cfn_lint(templates: dict[str, Template], tmp_path: Path) -> None:
     """W3005: the CDK writes each dependency out, also where a reference implies it."""
     paths = [tmp_path / f"{number}.json" for number in range(len(templates))]
@@ -210,20 +237,23 @@ def test_templates_pass_cfn_lint(templates: dict[str, Template], tmp_path: Path)
     assert (ran.stdout, ran.returncode) == ("", 0), ran.stderr
 
 
-@pytest.mark.parametrize(
-    ("script", "context", "stack"),
-    [
-        ("opsitem", {}, "HyperPodOpsItems"),
-        ("webhook", {"url": HOOK, "secret": "key", "states": "refused,failed"}, "HyperPodWebhook"),
-        ("hub", {"accounts": "111122223333"}, "HyperPodHub"),
-        ("hub", {"organization": "o-exampleorgid"}, "HyperPodHub"),
-        ("hub", {"hub_bus_arn": HUB}, "HyperPodMember"),
-    ],
-)
-def test_script_synthesizes_as_cdk_runs_it(script: str, context: dict[str, str], stack: str, tmp_path: Path) -> None:
-    """With nothing of the project on the search path."""
+@pytest.mark.parametrize("command", COMMANDS)
+def test_documented_command_synthesizes(command: str, tmp_path: Path) -> None:
+    """As cdk runs the script, with nothing of the project on the search path."""
+    _, _, _, app, *options = shlex.split(command)
+    assert options[::2] == ["-c"] * (len(options) // 2)
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    context = dict(option.split("=", 1) for option in options[1::2])
     env |= {"CDK_OUTDIR": str(tmp_path / "out"), "CDK_CONTEXT_JSON": json.dumps(context)}
-    example = ROOT / f"examples/events/{script}.py"
-    subprocess.run([sys.executable, str(example)], cwd=tmp_path, env=env, check=True, capture_output=True)
-    assert (tmp_path / f"out/{stack}.template.json").exists()
+    script = app.removeprefix("python ")
+    subprocess.run([sys.executable, str(ROOT / script)], cwd=tmp_path, env=env, check=True, capture_output=True)
+    (template,) = (tmp_path / "out").glob("*.template.json")
+    text = template.read_text()
+    # Each value is in the template: a name that the script does not read would be ignored.
+    assert [word for value in context.values() for word in value.split(",") if word not in text] == []
+
+
+def test_every_script_is_documented() -> None:
+    """A stack that no document tells of is not found."""
+    scripts = {path.stem for path in (ROOT / "examples/events").glob("*.py")} - {"opsitem_function"}
+    assert {Path(shlex.split(command)[3].split()[1]).stem for command in COMMANDS} == scripts
