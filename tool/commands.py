@@ -36,6 +36,7 @@ from tool.watching import watch as watch_live
 
 PROGRAM = "hyperpod-remediation"
 _PAGE = "hyperpod-remediation-report.html"
+_A_DAY = timedelta(hours=24)
 _STACK_VARIABLE = "HYPERPOD_REMEDIATION_STACK"
 
 app = typer.Typer(
@@ -205,14 +206,15 @@ def report(
     session: Session,
     cluster: _Cluster = None,
     since: Annotated[
-        timedelta, typer.Option(metavar="24h", parser=_parsed(read_duration), help="Since then.")
-    ] = timedelta(hours=24),
+        timedelta | None,
+        typer.Option(metavar="24h", parser=_parsed(read_duration), help="What happened since; else 24h."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help=f"The page; else {_PAGE}.")
     ] = None,
 ) -> int:
     """Write a page that tells what happened in the night."""
-    view = gather_report(session.stack, cluster, since=since, now=now())
+    view = gather_report(session.stack, cluster, since=since or _A_DAY, now=now())
     if output or not session.as_json:
         write_page(view, output or Path(_PAGE))
     session.show(view, lambda _: iter([Text(f"{output or _PAGE}: {sentence(view)}")]))

@@ -10,7 +10,7 @@ from node_remediation.policy.draft import OPENED
 from node_remediation.policy.record import Incident, NodeRecord, State
 from node_remediation.settings import Settings
 from tests.unit.policy.makers import NOW, ago, hence, incident, instance
-from tool.report.view import Period, View, report
+from tool.report.view import Period, View, report, spending_clusters
 
 Step = tuple[float, str]  # minutes before now, and the line
 HARMFUL = "</script><img src=x onerror=\"document.title='harmed'\"><b>GPU & more</b>"
@@ -89,8 +89,10 @@ def _open(number: int, state: State, minutes: float) -> Incident:
     return replace(incident(), id=incident_id(number), state=state, since=ago(minutes), due=hence(1))
 
 
-def view(records: Sequence[NodeRecord] | None = None, **limits: int | None) -> View:
+def view(records: Sequence[NodeRecord] | None = None) -> View:
     """Return what the page shows of records; else of the night."""
-    limits = limits or {"ml-training": 20, "ml-research": 8, "ml-slurm": None}
-    told = report(list(night()) if records is None else records, limits, settings=SETTINGS, period=PERIOD)
+    limits = {"ml-training": 20, "ml-research": 8}
+    records = list(night()) if records is None else records
+    of = {name: limits.get(name) for name in spending_clusters(records, SETTINGS, PERIOD)}
+    told = report(records, of, settings=SETTINGS, period=PERIOD)
     return {"stack": "HyperPodNodeRemediation", "region": "us-east-1", "cluster": None, **told}

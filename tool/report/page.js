@@ -14,7 +14,8 @@ const moment = (ms) => `${day(ms)} ${clock(ms, true)}`;
 function timeAxis(width) {
   const step = 1000 * (STEPS.find((each) => span / (each * 1000) <= width / 90) ?? STEPS.at(-1));
   const ticks = [];
-  for (let at = Math.ceil(axis.from / step) * step; at <= axis.until; at += step) ticks.push(at - axis.from);
+  const edge = (span / width) * 24; // half a label
+  for (let at = Math.ceil((axis.from + edge) / step) * step; at <= axis.until - edge; at += step) ticks.push(at - axis.from);
   const label = (value) => {
     const at = axis.from + value;
     return step >= 86400000 ? day(at) : clock(at, step < 60000) + (at % 86400000 === 0 ? `\n${day(at)}` : "");
@@ -68,23 +69,23 @@ function said({ data }) {
 }
 
 function timeline(width) {
-  const inner = width - 16, parts = nodes.map((node) => bars(node, inner));
+  const parts = nodes.map((node) => bars(node, width));
   const series = Array.from({ length: Math.max(...parts.map((each) => each.length)) }, (_, place) => ({
     type: "bar", stack: "all", barWidth: BAR, emphasis: { disabled: true }, cursor: "pointer",
     data: parts.map((each) => each[place] ?? { value: 0, silent: true }),
   }));
   return {
-    grid: { left: 8, right: 8, top: 4, bottom: 40 },
+    grid: { left: 0, right: 0, top: 4, bottom: 40 },
     tooltip: {
       trigger: "item", confine: true, formatter: said, backgroundColor: "var(--raised)", borderColor: "var(--line)",
       textStyle: { color: "var(--ink)", fontSize: 13 }, extraCssText: "white-space: normal",
     },
-    xAxis: timeAxis(inner),
+    xAxis: timeAxis(width),
     yAxis: {
       type: "category", inverse: true, data: nodes.map((_, place) => place), axisLine: { show: false }, axisTick: { show: false },
       axisLabel: {
         inside: true, margin: 0, align: "left", verticalAlign: "bottom", padding: [0, 0, BAR / 2 + 5, 0], color: "var(--ink)",
-        fontSize: 12, interval: 0, width: inner, overflow: "truncate",
+        fontSize: 12, interval: 0, width, overflow: "truncate",
         formatter: (_, place) => `${nodes[place].id}  ${nodes[place].cluster}: ${nodes[place].state.replaceAll("_", " ")}`,
       },
       z: 5,
@@ -99,8 +100,8 @@ function budget(each, width) {
   const before = each.steps.filter(([at]) => at <= axis.from).at(-1)?.[1] ?? 0;
   const points = [[0, before], ...steps];
   return {
-    grid: { left: 36, right: 8, top: 10, bottom: 40 },
-    xAxis: timeAxis(width - 44),
+    grid: { left: 32, right: 0, top: 10, bottom: 40 },
+    xAxis: timeAxis(width - 32),
     yAxis: {
       type: "value", min: 0, max: most, interval: Math.ceil(most / 2), axisLabel: { color: "var(--faint)" },
       splitLine: { lineStyle: { color: "var(--line)" } },

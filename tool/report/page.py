@@ -19,10 +19,11 @@ View = dict[str, Any]
 # More rows are not looked at; the stories below have all nodes.
 _MOST_ROWS = 100
 _MOST_NAMED = 10
+_SECONDS_COUNT_BELOW = 600
 _FOOTER = (
     "Times are UTC. The time to recovery is from the arrival of the first report until the node was proved healthy. "
-    "Limits are as of now. Made by hyperpod-remediation report from the ledger, which keeps the last 50 lines of a node "
-    "for 21 days."
+    "Limits are as of now. Made by hyperpod-remediation report from the ledger, which keeps the last 50 lines of a "
+    "node for 21 days."
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -41,7 +42,7 @@ def page(view: View) -> str:
         "base-uri 'none'; form-action 'none'",
         title=_text(_title(view)),
         style=_file("page.css"),
-        of=_text(", ".join(filter(None, (view["stack"], view["region"], view["cluster"]))),
+        of=_text(", ".join(filter(None, (view["stack"], view["region"], view["cluster"])))),
         sentence=_text(sentence(view)),
         numbers=_numbers(view["summary"]),
         timeline=_timeline(view),
@@ -63,12 +64,12 @@ def sentence(view: View) -> str:
         return "No node had an incident."
     mean, need, is_open = summary["mean_seconds_to_recovery"], summary["need_a_person"], summary["open"]
     after = f", after {_lasting(mean)} on average" if mean is not None else ""
-    person = f"{_count(need, 'node')} {'needs' if need == 1 else 'need'} a person." if need else "No node needs a person."
+    person = f"{_count(need, 'node')} {'needs' if need == 1 else 'need'} a person" if need else "No node needs a person"
     still = f" {_count(is_open, 'incident')} {'is' if is_open == 1 else 'are'} still open." if is_open else ""
     return (
         f"{_count(summary['nodes'], 'node')} of {_count(summary['clusters'], 'cluster')} had "
         f"{_count(summary['incidents'], 'incident')}: {summary['rebooted']} rebooted, {summary['recovered']} recovered"
-        f"{after}. {person}{still}"
+        f"{after}. {person}.{still}"
     )
 
 
@@ -84,7 +85,7 @@ def _numbers(summary: View) -> Html:
         ("Rebooted", summary["rebooted"], "at least once"),
         ("Recovered", summary["recovered"], "proved healthy"),
         ("Need a person", need, "node" if need == 1 else "nodes"),
-        ("Still open", summary["open"], "wait for what is next" if summary["open"] else "all ended"),
+        ("Still open", summary["open"], "incident" if summary["open"] == 1 else "incidents"),
         ("Time to recovery", _lasting(mean), f"mean; the longest {_lasting(longest)}" if longest else "none recovered"),
     )
     return _element("dl", {"class": "numbers"}, [
@@ -147,7 +148,7 @@ def _budgets(budgets: Sequence[View]) -> Html:
         ]
         for each in budgets
     ]
-    table = _table("", ("Cluster", "Reboots", "Most spent at a time (UTC)", "Refused for it"), rows)
+    table = _table("spent", ("Cluster", "Reboots", "Most spent at a time (UTC)", "Refused for it"), rows)
     charts = _element("div", {"class": "charts"}, map(_budget_chart, range(len(budgets)), budgets))
     return Html(table + charts)
 
@@ -276,8 +277,8 @@ def _lasting(seconds: int | None) -> str:
     """Say how long something took, in its two largest units; over ten minutes without seconds."""
     if seconds is None:
         return "-"
-    seconds = seconds if seconds < 600 else round(seconds / 60) * 60
-    parts = [(seconds // 86_400, "d"), (seconds // 3_600 % 24, "h"), (seconds // 60 % 60, "m"), (seconds % 60, "s")]
+    seconds = seconds if seconds < _SECONDS_COUNT_BELOW else round(seconds / 60) * 60
+    parts = [(seconds // 86_400, "d"), (seconds // 3_600 % 24, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s")]
     first = next((place for place, (count, _) in enumerate(parts) if count), len(parts) - 1)
     return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count) or "0 s"
 
