@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,11 @@ def _node(*records: NodeRecord) -> dict[str, Any]:
 
 def _states(node: dict[str, Any]) -> list[tuple[str, float, float]]:
     """Return kinds of state with their beginning and end, in minutes before now."""
-    now = nights.PERIOD.until.timestamp() * 1_000
-    return [(each["kind"], (now - each["from"]) / 60_000, (now - each["until"]) / 60_000) for each in node["segments"]]
+    return [(each["kind"], _minutes(each["from"]), _minutes(each["until"])) for each in node["segments"]]
+
+
+def _minutes(time: str) -> float:
+    return (nights.PERIOD.until - datetime.fromisoformat(time)).total_seconds() / 60
 
 
 def test_numbers_answer_what_happened() -> None:
@@ -132,8 +136,8 @@ def test_time_axis_is_of_the_time_in_which_something_changed(open_: bool) -> Non
     one = nights.recovering(1, 200, 100)
     if open_:
         one = replace(one, incident=replace(incident(), id="open", state=State.OPEN, since=ago(90)))
-    axis, now = nights.view([one])["axis"], nights.PERIOD.until.timestamp() * 1_000
-    assert ((now - axis["from"]) / 60_000, (now - axis["until"]) / 60_000) == (200, 0 if open_ else 88)
+    axis = nights.view([one])["axis"]
+    assert (_minutes(axis["from"]), _minutes(axis["until"])) == (200, 0 if open_ else 88)
 
 
 def test_most_troubled_nodes_are_first() -> None:
@@ -150,8 +154,7 @@ def test_budget_is_what_was_spent_within_any_window_of_the_period() -> None:
     other = nights.recovering(4, 100, 10, cluster="ml-b")
     told = views.report([*spent, later, other], {"ml-a": 2}, settings=nights.SETTINGS, period=nights.PERIOD)
     (budget,) = told["budgets"]
-    at = {minutes: int(ago(minutes).timestamp() * 1_000) for minutes in (480, 70, 40, 10)}
-    assert budget["steps"] == [[at[480], 0], [at[70], 1], [at[40], 2], [at[10], 1]]
+    assert [(_minutes(at), spent) for at, spent in budget["steps"]] == [(480, 0), (70, 1), (40, 2), (10, 1)]
     assert (budget["peak"], budget["peak_at"], budget["reboots"], budget["refused"]) == (
         2,
         "2026-11-23T01:34:07Z",

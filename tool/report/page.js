@@ -1,7 +1,9 @@
 "use strict";
 // Draws the charts from the page's data. All that they say is in the page as text, too.
-const view = JSON.parse(document.getElementById("data").textContent);
-const { axis, nodes, budgets, words } = view;
+const { at: now, axis, nodes, budgets, words } = JSON.parse(
+  document.getElementById("data").textContent,
+  (key, value) => (/^\d{4}-\d\d-\d\dT[\d:]+Z$/.test(value) ? Date.parse(value) : value),
+);
 const ROW = 40, BAR = 14, LEAST = 4; // pixels
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800];
 const span = axis.until - axis.from;
@@ -63,7 +65,7 @@ function said({ data }) {
   const box = document.createElement("div");
   if (data?.segment) {
     const { kind, from, until } = data.segment;
-    box.textContent = `${words[kind]}: ${moment(from)} to ${until < view.until ? clock(until, true) : "now"}`;
+    box.textContent = `${words[kind]}: ${moment(from)} to ${until < now ? clock(until, true) : "now"}`;
   }
   return box;
 }

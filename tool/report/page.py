@@ -7,7 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib.resources import files
 from string import Template
 from typing import Any
@@ -112,7 +112,7 @@ def _timeline(view: View) -> Html:
         + _element("figure", {}, [
             _element("div", {"class": "chart", "id": "timeline-chart", "role": "img", "aria-label": label}, []),
             _element("figcaption", {}, [
-                f"{_of_ms(axis['from'])} to {_of_ms(axis['until'])} UTC, when something changed; the most troubled "
+                f"{shown(axis['from'])} to {shown(axis['until'])} UTC, when something changed; the most troubled "
                 f"nodes first. A click on a row leads to its story.{rest}"
             ]),
         ])
@@ -173,7 +173,8 @@ def _told(told: Sequence[View]) -> Html:
     if not told:
         return _element("p", {}, ["Nothing was sent."])
     rows = [[_time(each["at"]), f"{each['parts']}: {_words(each['about'])}", _who(each)] for each in told]
-    return _table("told", ("Time (UTC)", "Sent", "About"), rows)
+    about = "A notification goes to the topic, so to mail and chat. A letter goes to the dead-letter queue."
+    return Html(_element("p", {"class": "faint"}, [about]) + _table("told", ("Time (UTC)", "Sent", "About"), rows))
 
 
 def _who(told: View) -> Html:
@@ -225,8 +226,7 @@ def _data(view: View) -> str:
         {name: node[name] for name in ("id", "cluster", "state", "segments")} | {"anchor": _anchor(place)}
         for place, node in enumerate(view["nodes"][:_MOST_ROWS])
     ]
-    until = int(datetime.fromisoformat(view["at"]).timestamp() * 1_000)
-    data = {"axis": view["axis"], "nodes": rows, "budgets": view["budgets"], "until": until, "words": KINDS}
+    data = {"nodes": rows, "words": KINDS} | {name: view[name] for name in ("at", "axis", "budgets")}
     return json.dumps(data).replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
 
 
@@ -267,10 +267,6 @@ def _time(time: str) -> Html:
 
 def _minute(time: str) -> str:
     return shown(time)[:-3]
-
-
-def _of_ms(ms: int) -> str:
-    return f"{datetime.fromtimestamp(ms / 1_000, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def _lasting(seconds: int | None) -> str:

@@ -31,9 +31,9 @@ KINDS = {
 NEED_A_PERSON = ("failing", "refused", "asked", "unproven")
 KIND_OF: dict[str, str] = {
     State.OPEN: "waiting",
+    State.CLAIMED: "waiting",
     State.RETRYING: "waiting",
     State.PROPOSED: "asked",
-    State.CLAIMED: "rebooting",
     State.REBOOTED: "rebooting",
     State.REPLACED: "repairing",
     State.REPAIRING: "repairing",
@@ -46,8 +46,6 @@ KIND_OF: dict[str, str] = {
     Outcome.CLEARED: "well",
     Outcome.RECOVERED: "well",
 }
-_CLAIMED = "claimed for a "
-_REPLACEMENT = "replacement"
 _SENT = "sent: "
 # The chart goes on a little after the last change, so that the state after it is seen.
 _AFTER = 0.12
@@ -145,8 +143,6 @@ def _state_of(text: str) -> str | None:
     """Return the state that a line of history tells the beginning of."""
     if text.startswith(OPENED):
         return State.OPEN
-    if text.startswith(_CLAIMED):
-        return State.CLAIMED
     word = text.partition(":")[0]
     return word if word in KIND_OF else None
 
@@ -156,8 +152,7 @@ def _changes(found: Sequence[Chapter], now: Incident | None) -> list[_Change]:
     changes = []
     for at, text in chain.from_iterable(each.lines for each in found):
         if state := _state_of(text):
-            replacing = text.startswith(_CLAIMED + _REPLACEMENT)
-            changes.append(_Change(at, state, "repairing" if replacing else KIND_OF[state]))
+            changes.append(_Change(at, state, KIND_OF[state]))
     if now and (not changes or changes[-1].state != now.state):
         changes.append(_Change(now.since, now.state, KIND_OF[now.state]))
     return changes
@@ -174,19 +169,18 @@ def _segments(changes: Sequence[_Change], period: Period) -> Iterator[View]:
         elif end > period.since:
             parts.append((change.kind, start, end))
     for kind, start, end in parts:
-        yield {"kind": kind, "from": _ms(start), "until": _ms(end)}
+        yield {"kind": kind, "from": iso(start), "until": iso(end)}
 
 
 def _axis(nodes: Sequence[View], period: Period) -> View:
     """Return the part of the period in which something changed, with a little of what came after."""
-    starts = [each["from"] for node in nodes for each in node["segments"]]
+    starts = [datetime.fromisoformat(each["from"]) for node in nodes for each in node["segments"]]
     if not starts:
-        return {"from": _ms(period.since), "until": _ms(period.until)}
+        return {"from": iso(period.since), "until": iso(period.until)}
     first, last = min(starts), max(starts)
-    after = max(int((last - first) * _AFTER), int(_LEAST_AFTER.total_seconds() * 1_000))
     is_open = any(incident["open"] for node in nodes for incident in node["incidents"])
-    until = _ms(period.until)
-    return {"from": first, "until": until if is_open else min(last + after, until)}
+    until = period.until if is_open else min(last + max((last - first) * _AFTER, _LEAST_AFTER), period.until)
+    return {"from": iso(first), "until": iso(until)}
 
 
 def _outcomes(incidents: Sequence[View]) -> list[View]:
@@ -218,7 +212,7 @@ def _budget(cluster: str, records: Sequence[NodeRecord], limit: int | None, sett
         "peak": peak,
         "peak_at": iso(peak_at) if peak else None,
         "refused": sum(_over_budget(record, period) for record in own),
-        "steps": [[_ms(at), spent] for at, spent in steps],
+        "steps": [[iso(at), spent] for at, spent in steps],
     }
 
 
@@ -248,8 +242,3 @@ def _told(records: Iterable[NodeRecord], period: Period) -> list[View]:
             {"at": time, "cluster": cluster, "parts": parts, "about": about, "nodes": sorted(filter(None, ids))}
         )
     return told
-
-
-def _ms(at: datetime) -> int:
-    """Return a time as charts take it."""
-    return int(at.timestamp() * 1_000)
