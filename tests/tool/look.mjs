@@ -82,7 +82,7 @@ async function click(page, seen) {
   await bar.scrollIntoViewIfNeeded();
   const { x, y, width, height } = await bar.boundingBox();
   await page.mouse.move(x + width / 2, y + height / 2);
-  const tip = page.locator("#timeline-chart > div").filter({ hasText: / to / });
+  const tip = page.locator("#timeline-chart div").filter({ hasText: / to / }).last();
   await tip.waitFor();
   seen.tip = await tip.innerText();
   await page.mouse.click(x + width / 2, y + height / 2);
@@ -123,10 +123,13 @@ try {
     await page.context().close();
   }
   const page = await open(browser, night, SCREENS.desktop, {});
-  seen.blocked = await page.evaluate(() => new Promise((done) => {
-    addEventListener("securitypolicyviolation", ({ effectiveDirective }) => done(effectiveDirective));
-    fetch("http://127.0.0.1:9/").catch(() => {});
-  }));
+  seen.blocked = await page.evaluate(async () => {
+    let directive = "none";
+    addEventListener("securitypolicyviolation", (violation) => { directive = violation.effectiveDirective; });
+    await fetch("http://127.0.0.1:9/").catch(() => {});
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    return directive;
+  });
 } finally {
   await browser.close();
 }

@@ -5,6 +5,7 @@ const { at: now, axis, nodes, budgets, words } = JSON.parse(
   (key, value) => (/^\d{4}-\d\d-\d\dT[\d:]+Z$/.test(value) ? Date.parse(value) : value),
 );
 const ROW = 40, BAR = 14, LEAST = 4; // pixels
+const ROWS = 20; // of one chart: it fits on a sheet of paper, and its axis is never far
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800];
 const span = axis.until - axis.from;
 
@@ -70,8 +71,8 @@ function said({ data }) {
   return box;
 }
 
-function timeline(width) {
-  const parts = nodes.map((node) => bars(node, width));
+function timeline(rows, width) {
+  const parts = rows.map((node) => bars(node, width));
   const series = Array.from({ length: Math.max(...parts.map((each) => each.length)) }, (_, place) => ({
     type: "bar", stack: "all", barWidth: BAR, emphasis: { disabled: true }, cursor: "pointer",
     data: parts.map((each) => each[place] ?? { value: 0, silent: true }),
@@ -84,11 +85,11 @@ function timeline(width) {
     },
     xAxis: timeAxis(width),
     yAxis: {
-      type: "category", inverse: true, data: nodes.map((_, place) => place), axisLine: { show: false }, axisTick: { show: false },
+      type: "category", inverse: true, data: rows.map((_, place) => place), axisLine: { show: false }, axisTick: { show: false },
       axisLabel: {
         inside: true, margin: 0, align: "left", verticalAlign: "bottom", padding: [0, 0, BAR / 2 + 5, 0], color: "var(--ink)",
         fontSize: 12, interval: 0, width, overflow: "truncate",
-        formatter: (_, place) => `${nodes[place].id}  ${nodes[place].cluster}: ${nodes[place].state.replaceAll("_", " ")}`,
+        formatter: (_, place) => `${rows[place].id}  ${rows[place].cluster}: ${rows[place].state.replaceAll("_", " ")}`,
       },
       z: 5,
     },
@@ -120,17 +121,18 @@ function budget(each, width) {
 }
 
 function show(id) {
-  const story = id && document.getElementById(id);
-  if (story?.tagName === "DETAILS") {
-    story.open = true;
-    story.scrollIntoView();
-    story.querySelector("summary").focus();
-  }
+  const story = document.getElementById(id);
+  story.open = true;
+  story.scrollIntoView();
+  story.querySelector("summary").focus();
 }
 
 const element = document.getElementById("timeline-chart");
 if (element) {
-  chart(element, nodes.length * ROW + 44, timeline).on("click", ({ dataIndex }) => show(nodes[dataIndex].anchor));
+  for (let first = 0; first < nodes.length; first += ROWS) {
+    const rows = nodes.slice(first, first + ROWS), part = element.appendChild(document.createElement("div"));
+    chart(part, rows.length * ROW + 44, (width) => timeline(rows, width)).on("click", ({ dataIndex }) => show(rows[dataIndex].anchor));
+  }
 }
 budgets.forEach((each, place) => {
   const of = document.getElementById(`budget-${place}`);
@@ -142,8 +144,6 @@ addEventListener("resize", () => {
   if (innerWidth !== width) redraws.forEach((redraw) => redraw());
   width = innerWidth;
 });
-addEventListener("hashchange", () => show(location.hash.slice(1)));
-show(location.hash.slice(1));
 
 const stories = [...document.querySelectorAll("details")];
 const button = document.getElementById("open-all");

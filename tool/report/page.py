@@ -21,7 +21,8 @@ _MOST_ROWS = 100
 _MOST_NAMED = 10
 _SECONDS_COUNT_BELOW = 600
 _FOOTER = (
-    "Times are UTC. The time to recovery is from the arrival of the first report until the node was proved healthy. "
+    "Times are UTC. A node needs a person where it failed, was refused, did not recover, waits for approval, or is not "
+    "known to be well. The time to recovery is from the arrival of the first report until the node was proved healthy. "
     "Limits are as of now. Made by hyperpod-remediation report from the ledger, which keeps the last 50 lines of a "
     "node for 21 days."
 )
@@ -227,7 +228,7 @@ def _data(view: View) -> str:
         for place, node in enumerate(view["nodes"][:_MOST_ROWS])
     ]
     data = {"nodes": rows, "words": KINDS} | {name: view[name] for name in ("at", "axis", "budgets")}
-    return json.dumps(data).replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
+    return json.dumps(data).replace("<", r"\u003c")
 
 
 def _anchor(place: int) -> str:
