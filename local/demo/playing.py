@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
-from local.aws import LocalAws
+from local.aws import PROJECT, LocalAws
 from local.demo import script
 from local.demo.acting import Actors, SimulatedNode, mode_command
 from local.demo.draining import DrainHook
@@ -16,8 +17,12 @@ from local.demo.looking import Readings, Watch
 from local.demo.script import Clusters, Night, Scene, Step
 from local.demo.view import Row, Screen, Work, scene_rows, shell
 from local.deploy import STACK, deploy
+from smoke.stack import find
+from tool.report.gather import gather, write_page
+from tool.times import now
 
 LOOK_SECONDS = 0.2
+_PAGE = "build/night.html"
 _HURRIED_SECONDS = 0.5  # once something did not happen in time, what follows is not waited for as long
 # `Stack |  3/20 | 8:35:31 PM | CREATE_COMPLETE | AWS::SNS::Topic | Failures/Topic (…)`, as the CDK CLI prints it.
 _COUNTER = re.compile(r"^\S+ \| +(\d+)/(\d+) \|")
@@ -85,10 +90,20 @@ def show(screen: Screen, saboteur: Saboteur | None, patience: float) -> bool:
         set_up = time.monotonic() - started
         show = _Show(screen, clusters, Actors(aws, outputs), Watch(aws, outputs), patience)
         verdicts = show.play()
+        _write_page(aws, time.monotonic() - started)
     held = screen.verdicts(verdicts)
+    screen.say(f"The night as a page: {_PAGE}")
     took = f"{time.monotonic() - started:.0f} s, {set_up:.0f} s of them to set up"
     screen.say(f"{took}. Everything is stopped and removed.", style="dim")
     return held
+
+
+def _write_page(aws: LocalAws, seconds: float) -> None:
+    """Write what the ledger tells of the demonstration, as `hyperpod-remediation report` does."""
+    file = PROJECT / _PAGE
+    file.parent.mkdir(exist_ok=True)
+    stack = find(STACK, aws.region, aws.client)
+    write_page(gather(stack, None, since=timedelta(seconds=seconds), now=now()), file)
 
 
 def _show_clusters(screen: Screen, clusters: Clusters) -> None:

@@ -101,6 +101,10 @@ def test_demo_shows_that_everything_is_as_it_must_be(screen: Console) -> None:
         " events came to exactly one outcome",
     ):
         assert line in text
+    page = (PROJECT / "build" / "night.html").read_text(encoding="utf-8")
+    assert "The night as a page: build/night.html" in text
+    for shown_there in ("mean; the longest", "not recovered", "ClusterBudgetExceeded", "letter and notification"):
+        assert shown_there in page
     # One mail is shown in full, that of the node that was given up: a command or ARN may be shortened, no line is gone.
     assert text.count("In full: the mail to oncall@example.com") == 1
     assert "not rebooted again: RebootLimitReached" in " ".join(text.split())

@@ -67,12 +67,12 @@ def environment(system: System) -> dict[str, str]:
 
 
 @pytest.fixture
-def tool(environment: dict[str, str]) -> Tool:
+def tool(environment: dict[str, str], tmp_path: Path) -> Tool:
     """Runs a command that must end with a status; gives its JSON, or its text where it is asked for text."""
 
     def run(line: str, *, status: int = OK, as_json: bool = True) -> Any:
         command = [sys.executable, "-m", "tool", *shlex.split(line), *(["--json"] if as_json else [])]
-        done = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr.count("\n")) == (status, 0 if status in (OK, TROUBLE) else 1), done
         return json.loads(done.stdout) if as_json and done.stdout else done.stdout or done.stderr
 
