@@ -453,6 +453,18 @@ def test_node_whose_reboots_must_be_approved_is_not_replaced_without_a_question(
     assert "not replaced: NotApproved" in world.letters[-1].body
 
 
+def test_request_alone_has_no_node_replaced_when_its_reboot_failed() -> None:
+    """A person asked for a reboot, and nothing else has complained."""
+    world = World(ESCALATE)
+    node = world.node()
+    world.request(node.instance)
+    assert world.deliver() == ["rebooted"]
+    world.passes(MINUTE)
+    world.reboot_event(node, FAILED)
+    world.deliver()
+    assert (replaced(world), world.codes) == ([], ["NotRecovered"])
+
+
 def test_hyperpods_word_that_the_reboot_failed_has_the_node_replaced_at_once() -> None:
     """Nothing is waited for."""
     world = World(ESCALATE)

@@ -241,7 +241,7 @@ def _escalate(draft: Draft, evidence: Evidence, node: NodeFacts | Missing | None
 def judge_replacement(draft: Draft) -> Verdict | None:
     """Judge the replacement of a node that its reboot did not help; None where the settings want none.
 
-    Alarms are asked before, as before every judgement.
+    Alarms are asked before, as before every judgement. A person's request alone has no node replaced.
     """
     incident = draft.incident
     rebooted = incident.state is State.REBOOTED and not incident.failure
@@ -249,7 +249,9 @@ def judge_replacement(draft: Draft) -> Verdict | None:
         return None
     if missing := ask_alarms(draft):
         return missing
-    complaining = [each for each in draft.incident.standing if not is_muted(each, draft.now)]
+    complaining = [
+        each for each in draft.incident.standing if each.source != REQUEST and not is_muted(each, draft.now)
+    ]
     if not complaining:
         return None
     return judge(Matter(draft.record, complaining, draft.budget, draft.scene, escalated=True))
