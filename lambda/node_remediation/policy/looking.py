@@ -249,9 +249,7 @@ def judge_replacement(draft: Draft) -> Verdict | None:
         return None
     if missing := ask_alarms(draft):
         return missing
-    complaining = [
-        each for each in draft.incident.standing if each.source != REQUEST and not is_muted(each, draft.now)
-    ]
+    complaining = [each for each in draft.incident.standing if each.source != REQUEST and not is_muted(each, draft.now)]
     if not complaining:
         return None
     return judge(Matter(draft.record, complaining, draft.budget, draft.scene, escalated=True))
