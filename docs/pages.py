@@ -49,6 +49,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "notification_emails",
         "operations_topic_arn",
         "notify_rebooted",
+        "daily_summary",
         "recurrence_window",
         "burst_window",
         "runbook_url",
@@ -114,7 +115,7 @@ _PERMISSIONS = """# Permissions of the function
 
 The function's role has one inline policy with these statements and nothing else: no managed policy, no wildcard action.
 They are taken from the template with default settings, but in a VPC, where the last three belong, and with
-`escalation`, without which there is no `Replace`. `REGION`,
+`escalation` and `daily_summary`, without which there is no `Replace` and no `SumUp`. `REGION`,
 `ACCOUNT` and `PARTITION` are those of the deployment; names in `<…>` are resources of the stack. For the policies of
 the queues, the topic and the key, see [security.md](security.md).
 
@@ -126,6 +127,7 @@ the queues, the topic and the key, see [security.md](security.md).
 
 _ALL = {
     "escalation": "replace",
+    "daily_summary": "08:00",
     "vpc_subnet_ids": "subnet-0123456789abcdef0",
     "security_group_ids": "sg-0123456789abcdef0",
 }

@@ -12,9 +12,10 @@ from constructs import Construct
 from infra.queues import Queues
 from node_remediation.settings import METRICS_NAMESPACE, Settings, SettingsError
 
-NAMES = ("undelivered", "oldest-report", "errors", "throttles", "sweep", "unsent", "rules", "lost")
+NAMES = ("undelivered", "oldest-report", "errors", "throttles", "sweep", "unsent", "rules", "lost", "canary")
 _MINUTE = Duration.minutes(1)
 _FIVE_MINUTES = Duration.minutes(5)
+_HOUR = Duration.hours(1)
 
 
 def own_alarm_names(stack: Stack) -> list[str]:
@@ -126,6 +127,25 @@ class SelfAlarms(Construct):
             "the key, and look at the nodes of your clusters by hand.",
         )
 
+        # Only hours with sweeps count: before the first deploy there were neither, and a sweep that does not run has an
+        # alarm of its own. The canary comes every 24 hours.
+        self._alarm(
+            "canary",
+            cloudwatch.MathExpression(
+                expression="IF(FILL(sweeps, 0) > 0 AND FILL(canaries, 0) < 1, 1, 0)",
+                using_metrics={
+                    "sweeps": _hourly("SweepLag", "SampleCount"),
+                    "canaries": _hourly("Canary", "Sum"),
+                },
+                period=_HOUR,
+            ),
+            1,
+            "The daily canary did not come through for 26 hours: reports of sick nodes may not arrive either. Check "
+            "that the rules are enabled, and the policies of the queues and the key. Look at the undelivered queue. "
+            f"{see_logs}",
+            periods=26,
+        )
+
     def _alarm(
         self,
         name: str,
@@ -157,6 +177,10 @@ def _visible(queues: Queues) -> cloudwatch.IMetric:
 
 def _own(name: str) -> cloudwatch.IMetric:
     return cloudwatch.Metric(namespace=METRICS_NAMESPACE, metric_name=name, period=_MINUTE, statistic="Maximum")
+
+
+def _hourly(name: str, statistic: str) -> cloudwatch.IMetric:
+    return cloudwatch.Metric(namespace=METRICS_NAMESPACE, metric_name=name, period=_HOUR, statistic=statistic)
 
 
 def _of_rule(name: str, rule: str) -> cloudwatch.IMetric:

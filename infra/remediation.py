@@ -12,6 +12,7 @@ from constructs import Construct
 
 from infra.alarm_topics import AlarmTopics, refuse_topics_elsewhere
 from infra.alarms import SelfAlarms, own_alarm_arns, refuse_own_alarms
+from infra.canary import Canary
 from infra.dashboard import Dashboard
 from infra.function import RemediationFunction
 from infra.function_asset import function_asset
@@ -89,7 +90,7 @@ class NodeRemediation(Construct):
             table=table,
             log_group=log_group,
         ).function
-        rules = self._feed(settings, queues)
+        rules, canary = self._feed(settings, queues)
         if not told:
             self._warn_that_nobody_is_told(topic)
         sweep = Sweep(self, "Sweep", function=function).rule
@@ -98,7 +99,7 @@ class NodeRemediation(Construct):
             "Alarms",
             queues=queues,
             function=function,
-            rule_names=[*(rule.ref for rule in rules), sweep.rule_name],
+            rule_names=[*(rule.ref for rule in (*rules, canary)), sweep.rule_name],
             topic=operations_topic or self._operations_topic(settings) or topic,
             undelivered=_undelivered(queues, log_group),
             logs=log_group.log_group_name,
@@ -136,13 +137,14 @@ class NodeRemediation(Construct):
             "--notification-endpoint ADDRESS --topic-arn ARN",
         )
 
-    def _feed(self, settings: Settings, queues: Queues) -> list[events.CfnRule]:
+    def _feed(self, settings: Settings, queues: Queues) -> tuple[list[events.CfnRule], events.CfnRule]:
         both = {"intake": queues.intake, "undelivered": queues.undelivered}
         rules = Rules(self, "Rules", settings=settings, **both)
+        canary = Canary(self, "Canary", **both).rule
         AlarmTopics(self, "AlarmTopics", topic_arns=settings.alarm_topic_arns, **both)
-        queues.let_in(service="events.amazonaws.com", source_arns=rules.arns)
+        queues.let_in(service="events.amazonaws.com", source_arns=[*rules.arns, canary.attr_arn])
         queues.let_in(service="sns.amazonaws.com", source_arns=settings.alarm_topic_arns)
-        return rules.rules
+        return rules.rules, canary
 
     def _output(self, **outputs: str) -> None:
         for name, value in outputs.items():

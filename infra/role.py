@@ -69,6 +69,9 @@ PERMISSIONS: Mapping[str, Permission] = {
         "The function reads and writes the ledger. A transaction of conditional puts needs PutItem only. Nothing is "
         "deleted: items expire.",
     ),
+    "SumUp": Permission(
+        ("dynamodb:Scan",), "Only with the setting daily_summary: the function reads all nodes' items once a day."
+    ),
     "FindDue": Permission(("dynamodb:Query",), "The sweep looks in the ledger's index for what is due."),
     "ReadMode": Permission(("ssm:GetParameter",), "The function reads the mode that an operator has set."),
     "Clusters": Permission(
@@ -142,7 +145,7 @@ class FunctionRole(Construct):
         statements = [
             *_plumbing(key=key, queues=queues, topic=topic, log_group=log_group),
             self._bus(settings),
-            *self._state(table),
+            *self._state(settings, table),
             *self._clusters(settings),
             *self._alarms(settings),
             *self._network(settings),
@@ -157,8 +160,10 @@ class FunctionRole(Construct):
         self.role = role.without_policy_updates()
         self._explain_wildcards(role, settings)
 
-    def _state(self, table: dynamodb.ITable) -> Iterator[iam.PolicyStatement]:
+    def _state(self, settings: Settings, table: dynamodb.ITable) -> Iterator[iam.PolicyStatement]:
         yield _allow("KeepLedger", table.table_arn)
+        if settings.daily_summary:
+            yield _allow("SumUp", table.table_arn)
         yield _allow("FindDue", f"{table.table_arn}/index/{INDEX_NAME}")
         yield _allow("ReadMode", mode_parameter_arn(Stack.of(self)))
 

@@ -53,6 +53,9 @@ class MemoryLedger:
             *(self._budgets.get(each, Budget(each)) for each in clusters)
         )
 
+    def nodes(self, *, may_call: MayCall) -> list[NodeRecord]:
+        return list(self._nodes.values())
+
     def load_raw(self, pks: Collection[str]) -> Book:
         return Book().updated(*(self._nodes[pk] for pk in pks if pk in self._nodes))
 
@@ -210,6 +213,8 @@ class Outside:
         self.recorded(results, changes, handed_back)
 
     def sweep(self, *, lag: float, oldest_unsent: float) -> None: ...
+
+    def canary(self) -> None: ...
 
     def unrecorded(self, cluster: str, answers: Sequence[Answer]) -> None: ...
 

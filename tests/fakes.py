@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from node_remediation.aws.codec import from_ms, to_ms
-from node_remediation.aws.errors import CallError, LookupFailedError, Meaning
+from node_remediation.aws.errors import CallError, LookupFailedError, MayCall, Meaning
 from node_remediation.aws.ledger import (
     Candidate,
     ConflictError,
@@ -19,7 +19,7 @@ from node_remediation.aws.ledger import (
     shard_of,
 )
 from node_remediation.model import NodeKey
-from node_remediation.policy.record import Book, Record
+from node_remediation.policy.record import Book, NodeRecord, Record
 from node_remediation.settings import Settings
 
 THROTTLED = CallError(Meaning.THROTTLED, "ThrottlingException", "Rate exceeded")
@@ -63,6 +63,11 @@ class MemoryLedger:
     def load_raw(self, pks: Collection[str]) -> Book:
         self.before_load()
         return read_book((self.items[pk] for pk in pks if pk in self.items), {})
+
+    def nodes(self, *, may_call: MayCall) -> list[NodeRecord]:
+        self.before_load()
+        items = [item for pk, item in self.items.items() if pk.startswith("node#")]
+        return list(read_book(iter(items), {}).nodes.values())
 
     def due(self, shard: int, now: datetime) -> list[Candidate]:
         self.before_load()

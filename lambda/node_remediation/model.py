@@ -53,10 +53,11 @@ class Outcome(StrEnum):
     REPLACED = "replaced"
 
     # On the topic alone: a reboot that waits for an answer; a node that keeps failing for the same reason; an entry of
-    # the mode parameter whose end has passed.
+    # the mode parameter whose end has passed; the last 24 hours.
     PROPOSED = "proposed"
     RECURRING = "recurring"
     RESUMED = "resumed"
+    DAILY_SUMMARY = "daily_summary"
 
 
 # Ends that an incident can have before a reboot: a report can have them too. Then ends that only an incident has.
@@ -238,7 +239,8 @@ class Composite:
 class NoReport:
     """An event that reports no node: it asks for nothing, or does not say which node it is about.
 
-    `outcome` is IGNORED, REFUSED, DEFERRED, CLEARED, FAILED or UNREADABLE. `node` is for the log alone.
+    `outcome` is IGNORED, REFUSED, DEFERRED, CLEARED, FAILED or UNREADABLE. `node` is for the log alone. `canary` marks
+    the stack's own daily event.
     """
 
     trigger: Trigger
@@ -248,6 +250,7 @@ class NoReport:
     cluster: str | None = None
     alarm: Alarm | None = None
     node: Node | None = None
+    canary: bool = False
 
 
 Reading = Report | Composite | NoReport

@@ -29,6 +29,7 @@ from node_remediation.policy.draft import REDRIVEN_DELAY, Claim, Plan, Scene, en
 from node_remediation.policy.guards import budget_used
 from node_remediation.policy.incidents import Group, decide, needs_of, oldest_complaint
 from node_remediation.policy.record import Book, Entry, Facts, Missing, NodeRecord, State, StateEvent, derived_id
+from node_remediation.policy.summary import CANARY, summary_id, summary_of
 from node_remediation.settings import MAX_RECEIVES, SHARDS, Settings
 
 # No call starts with less than this left: one may take 10 s, and queue, topic and ledger want their share.
@@ -46,6 +47,8 @@ _NODES_PER_READ = 100
 _OLDEST_SWEEP = timedelta(minutes=2)
 # The end of a mode that passed longer ago is not told: it is no news.
 _OLDEST_END = timedelta(days=1)
+# A daily summary that could not be made for so long is left out.
+_SUMMARY_LATE = timedelta(hours=1)
 # The beginning of a message that cannot be read, by which a person recognises it.
 _EXCERPT = 300  # characters
 
@@ -162,6 +165,7 @@ class Remediator:
         self._sleep = sleep
         self._jitter = jitter
         self._on_effect = on_effect
+        self._summed_up: datetime | None = None  # the end of the last day that was summed up
 
     # -- the two ways in
 
@@ -176,7 +180,7 @@ class Remediator:
         self._answer_late(run, resolved.late)
         for cluster, groups, cases in self._load(run, resolved.cases):
             self._remediate(run, cluster, groups, cases)
-        run.loose += map(self._of_stray, resolved.strays)
+        run.loose += [self._of_stray(each) for each in resolved.strays if self._kept_if_canary(run, each)]
         self._answer_loose(run)
         self._announce(run)
         return self._finish(run, messages)
@@ -223,6 +227,28 @@ class Remediator:
         self._to.telemetry.sweep(lag=lag, oldest_unsent=(now - min(unsent, default=now)).total_seconds())
         self._finish(run, ())
         self._tell_ended_modes(run)
+        self._tell_of_the_day(run)
+
+    def _tell_of_the_day(self, run: _Run) -> None:
+        """Send the daily summary, once, in the hour after its time."""
+        now, time = self._now(), self._settings.daily_summary
+        if time is None or not run.may_call():
+            return
+        hour, minute = map(int, time.split(":"))
+        until = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+        if not until <= now < until + _SUMMARY_LATE or self._summed_up == until:
+            return
+        key = NodeKey("", summary_id(until))
+        try:
+            if not self._to.ledger.load([key], ()).node(key).version:
+                records, modes = self._to.ledger.nodes(may_call=run.may_call), self._to.edges.mode.get()
+                if not self._save_entry(run, summary_of(records, modes, until, now)):
+                    return  # the next sweep tries again
+                self._announce(run)
+        except LookupFailedError as error:
+            self._to.telemetry.error(f"the daily summary could not be made: {error}")
+        else:
+            self._summed_up = until
 
     def _tell_ended_modes(self, run: _Run) -> None:
         """Tell people, once, of each entry of the mode parameter whose end has passed.
@@ -518,6 +544,20 @@ class Remediator:
         outcome, code = reading.outcome, reading.code
         result = Result(message, reading.trigger, outcome, reading.reason, code, reading.cluster, reading.node)
         return _Loose(result, self._entry_of_stray(result, reading.alarm) if outcome in _TOLD else None)
+
+    def _kept_if_canary(self, run: _Run, stray: Stray) -> bool:
+        """Write down that the stack's own daily event came through. One that cannot be written comes again."""
+        if not stray.reading.canary:
+            return True
+
+        def plan(book: Book, part: Sequence[Group]) -> Plan:
+            return Plan(records=(book.node(part[0][0]).noted(self._now(), "came through"),))
+
+        if failed := self._transact(run, "", [(CANARY,)], plan).failed:
+            run.hand_back(stray.message, failed[CANARY].code, failed[CANARY].message)
+        else:
+            self._to.telemetry.canary()
+        return not failed
 
     def _entry_of_stray(self, result: Result, alarm: Alarm | None) -> Entry:
         """Return what is said of an event that names no node or no cluster."""

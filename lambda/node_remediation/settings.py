@@ -22,6 +22,8 @@ LEDGER_RETENTION = timedelta(hours=168)
 # The sweep: the event that the stack's schedule sends to the function, and the index that the function then reads.
 SWEEP_SOURCE = "hyperpod.node-remediation"
 SWEEP_DETAIL_TYPE = "HyperPod Node Remediation Sweep"
+# The event that the stack's schedule sends daily the way that reports go.
+CANARY_DETAIL_TYPE = "HyperPod Node Remediation Canary"
 # The events that tell other systems of an incident's state.
 STATE_CHANGE_DETAIL_TYPE = "HyperPod Node Incident State Change"
 SWEEP_EVERY = timedelta(minutes=1)
@@ -297,6 +299,7 @@ _BOUNDARY = _optional(
 _STACK_NAME = _optional(Kind(_text(r"[A-Za-z][A-Za-z0-9-]{0,127}"), "a name of letters, digits and hyphens"))
 _CONCURRENCY = _optional(_whole(3, 10_000))
 _URL = _optional(Kind(_text(r"https?://[^\s#]{1,400}"), "a URL without #"))
+_TIME_OF_DAY = _optional(Kind(_text(r"([01][0-9]|2[0-3]):[0-5][0-9]"), 'a time of day in UTC such as "08:00"'))
 _FLAG = Kind(_true_or_false, "true or false")
 _TAG = _optional(Kind(_read_tag, 'a tag as "key=value"', lambda tag: f"{tag.key}={tag.value}"))
 
@@ -341,6 +344,7 @@ class Settings:
         None, _URL, "where your team hosts docs/runbook.md: each mail links to its section there"
     )
     notify_rebooted: bool = _setting(False, _FLAG, "whether successful reboots are notified too")
+    daily_summary: str | None = _setting(None, _TIME_OF_DAY, "when a summary of the last 24 hours is sent; null: never")
     recurrence_window: timedelta = _setting(
         "7d", _WINDOW, "the third incident of a node with the same reason in this time is notified as recurring"
     )

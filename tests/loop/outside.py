@@ -478,6 +478,7 @@ class Outside:
     letters: list[Kept] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
+    canaries: list[datetime] = field(default_factory=list)
     results: list[tuple[datetime, Result]] = field(default_factory=list)
     changes: list[tuple[datetime, Change]] = field(default_factory=list)
     budget_used: list[Mapping[str, float]] = field(default_factory=list)
@@ -555,6 +556,9 @@ class Outside:
 
     def sweep(self, *, lag: float, oldest_unsent: float) -> None:
         self.sweeps.append((lag, oldest_unsent))
+
+    def canary(self) -> None:
+        self.canaries.append(self.clock())
 
     def unrecorded(self, cluster: str, answers: Sequence[Answer], *_: str) -> None:
         self.unrecorded_answers += answers

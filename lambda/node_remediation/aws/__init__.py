@@ -8,7 +8,7 @@ from collections.abc import Mapping
 # By boto3's name of the service.
 OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "cloudwatch": ("DescribeAlarmContributors", "DescribeAlarms", "ListTagsForResource"),
-    "dynamodb": ("BatchGetItem", "Query", "TransactWriteItems"),
+    "dynamodb": ("BatchGetItem", "Query", "Scan", "TransactWriteItems"),
     "events": ("PutEvents",),
     "sagemaker": (
         "BatchRebootClusterNodes",

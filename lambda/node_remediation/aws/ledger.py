@@ -22,7 +22,7 @@ from botocore.exceptions import ClientError
 from node_remediation import codes
 from node_remediation.aws import codec, errors
 from node_remediation.aws.codec import from_ms, to_ms
-from node_remediation.aws.errors import CallError, LookupFailedError, Meaning
+from node_remediation.aws.errors import CallError, LookupFailedError, MayCall, Meaning
 from node_remediation.model import NodeKey, bounded
 from node_remediation.policy.record import Book, Budget, NodeRecord, Record
 from node_remediation.settings import INDEX_NAME, SHARDS, Settings
@@ -30,6 +30,8 @@ from node_remediation.settings import INDEX_NAME, SHARDS, Settings
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
+# The attributes of a node's item that a daily summary needs.
+_SUMMARIZED = ("pk", "key", "incident", "history", "reboots", "replacements")
 # DynamoDB's own limits (BatchGetItem, TransactWriteItems).
 _MOST_READ = 100
 MOST_WRITTEN = 100
@@ -90,6 +92,12 @@ class Ledger(Protocol):
     def load_raw(self, pks: Collection[str]) -> Book:
         """Return the node records of candidates as they are now. Raises LookupFailedError."""
 
+    def nodes(self, *, may_call: MayCall) -> list[NodeRecord]:
+        """Return all node records, with what a daily summary needs of each.
+
+        Raises LookupFailedError, also if the time ends before all are read.
+        """
+
 
 class DynamoDbLedger:
     """A ledger in DynamoDB, with strongly consistent reads."""
@@ -123,6 +131,23 @@ class DynamoDbLedger:
                 self._sleep(_FIRST_WAIT * 2**tried)
             else:
                 raise LookupFailedError(CallError(Meaning.THROTTLED, codes.LEDGER_BUSY, "DynamoDB left keys unread"))
+
+    def nodes(self, *, may_call: MayCall) -> list[NodeRecord]:
+        question: dict[str, Any] = {
+            "TableName": self._table,
+            "FilterExpression": "begins_with(pk, :kind)",
+            "ExpressionAttributeValues": {":kind": {"S": "node#"}},
+            "ProjectionExpression": ", ".join(f"#{place}" for place, _ in enumerate(_SUMMARIZED)),
+            "ExpressionAttributeNames": {f"#{place}": name for place, name in enumerate(_SUMMARIZED)},
+        }
+        found: list[NodeRecord] = []
+        while may_call():
+            answer = errors.ask(self._client.scan, "Items", **question)
+            found += read_book(iter(answer["Items"]), {}).nodes.values()
+            if not answer.get("LastEvaluatedKey"):
+                return found
+            question["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        raise LookupFailedError(errors.OUT_OF_TIME)
 
     def due(self, shard: int, now: datetime) -> list[Candidate]:
         question: dict[str, Any] = {

@@ -57,6 +57,9 @@ class Telemetry(Protocol):
     def sweep(self, *, lag: float, oldest_unsent: float) -> None:
         """Record how late a sweep found what was due, and the age of the oldest unsent entry, in seconds."""
 
+    def canary(self) -> None:
+        """Record that the stack's own daily event came through."""
+
     def unrecorded(self, cluster: str, answers: Sequence[Answer]) -> None:
         """Log answers to a reboot call, whole, that could not be saved."""
 
@@ -130,6 +133,9 @@ class LogsAndMetrics:
 
     def sweep(self, *, lag: float, oldest_unsent: float) -> None:
         _put({}, {"SweepLag": [lag], "OldestUnsent": [oldest_unsent]})
+
+    def canary(self) -> None:
+        _put({}, {"Canary": [1]})
 
     def unrecorded(self, cluster: str, answers: Sequence[Answer]) -> None:
         for each in answers:

@@ -23,7 +23,7 @@ from node_remediation.events.fields import (
     whole_text,
 )
 from node_remediation.model import Composite, Message, NoReport, Outcome, Reading, Report, bounded
-from node_remediation.settings import SWEEP_DETAIL_TYPE, SWEEP_SOURCE
+from node_remediation.settings import CANARY_DETAIL_TYPE, SWEEP_DETAIL_TYPE, SWEEP_SOURCE
 
 __all__ = ["Home", "Reading", "UnreadableEventError", "read"]
 
@@ -39,6 +39,7 @@ _PARSERS: dict[tuple[str, str], _Parser] = {
     (own.SOURCE, own.VETOED): own.read_answer,
     (own.SOURCE, own.FAILED): own.read_letter,
     (own.SOURCE, own.REFUSED): own.read_letter,
+    (own.SOURCE, CANARY_DETAIL_TYPE): own.read_canary,
 }
 # The attribute Kind of letters, which a redrive keeps.
 _LETTER_KINDS = frozenset({Outcome.FAILED, Outcome.REFUSED, Outcome.UNREADABLE})

@@ -57,6 +57,7 @@ _OUTCOMES: dict[str, Advice] = {
         "again and again, the work that runs on it, or an alarm that is wrong. If it is the node, replace it (aws "
         "sagemaker batch-replace-cluster-nodes; this destroys the node's volumes).",
     ),
+    Outcome.DAILY_SUMMARY: Advice("DAILY SUMMARY", ""),
     Outcome.RETRYING: Advice("NOT REBOOTED YET", "nothing to do"),
     Outcome.RESUMED: Advice(
         "RESUMED",
@@ -310,7 +311,7 @@ _OTHER = Advice(
 def runbook_section(outcome: Outcome, code: str | None, *, replacing: bool = False) -> str:
     """Return the anchor of the section of docs/runbook.md about what `advice_for` advises on."""
     if outcome in _OUTCOMES:
-        return outcome.value
+        return outcome.replace("_", "-")
     if replacing and outcome is Outcome.FAILED:
         return "failed-replacements"
     return code.lower() if code in _CODES else "throttling" if code in codes.THROTTLING else "other-codes"

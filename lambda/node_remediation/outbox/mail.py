@@ -81,6 +81,8 @@ class Section:
     @property
     def headline(self) -> str:
         """Tell what happened and what to do, in a few words."""
+        if self.outcome is Outcome.DAILY_SUMMARY:
+            return f"{self.advice.words}: {self.entries[0].message}"
         return self.advice.line(self.count)
 
 
@@ -101,6 +103,7 @@ _ORDER = (
     Outcome.REBOOTED,
     Outcome.SUPERSEDED,
     Outcome.RECOVERED,
+    Outcome.DAILY_SUMMARY,
 )
 # The outcomes that leave a letter in the dead-letter queue; with the next, those that ask for a look.
 _LETTERED = (Outcome.FAILED, Outcome.NOT_RECOVERED, Outcome.REFUSED, Outcome.UNREADABLE)
@@ -172,6 +175,8 @@ def _is_over(entry: Entry) -> bool:
 
 def _said(entry: Entry, frame: Frame) -> str:
     """Return what happened to an entry's node, in order: report, reboots, outcome, HyperPod's own words."""
+    if entry.outcome is Outcome.DAILY_SUMMARY:
+        return "\n".join(map(_wrapped, entry.history))
     lines = [_reported(entry, frame), _history(entry, frame)]
     coded = entry.code and entry.outcome is not Outcome.NOT_RECOVERED  # the heading says that, and so does the message
     if entry.history:
@@ -196,6 +201,8 @@ def _said(entry: Entry, frame: Frame) -> str:
 def _id(entry: Entry) -> str:
     if entry.mode:
         return f"Mode of {entry.mode.pattern}"
+    if entry.outcome is Outcome.DAILY_SUMMARY:
+        return f"The 24 hours until {_utc(entry.trigger.time)}"
     return entry.node.id if entry.node else "A message that names no node"
 
 

@@ -107,6 +107,10 @@ def _machine_body(entries: Sequence[Entry], frame: Frame, burst: Burst | None) -
             expires = {"Expires": _iso(entry.again_at)} if entry.again_at else {}
             lists.setdefault("Proposed", []).append(id_ | proposal | expires)
             continue
+        if entry.outcome is Outcome.DAILY_SUMMARY:
+            day = {"Until": _iso(entry.trigger.time), "InShort": entry.message, "Lines": list(entry.history)}
+            lists.setdefault("DailySummary", []).append({**day, **dict(entry.counts)})
+            continue
         if entry.outcome is Outcome.RECURRING:
             recurring = {"IncidentId": entry.incident or "", "Reason": entry.message, "History": list(entry.history)}
             lists.setdefault("Recurring", []).append(id_ | recurring)

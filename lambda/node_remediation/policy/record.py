@@ -210,7 +210,8 @@ class Entry:
     `repair_since` the beginning of HyperPod's own repair, `group` the instance group. `eks` and `automatic` tell
     the cluster's orchestrator and NodeRecovery, where they are known. `message_id` and `excerpt` are of a message
     that names no node or cannot be read. `history` has the stories of a recurring node's latest incidents with the
-    reason in `message`. `mode` is an entry of the mode parameter whose end has passed.
+    reason in `message`, or the lines of a daily summary, whose numbers are in `counts`. `mode` is an entry of the mode
+    parameter whose end has passed.
     """
 
     id: str
@@ -244,6 +245,7 @@ class Entry:
     excerpt: str = ""
     replacing: bool = False
     mode: ModeEntry | None = None
+    counts: tuple[tuple[str, int], ...] = ()
 
     @property
     def unsent(self) -> bool:

@@ -66,6 +66,7 @@ def test_runbook_has_a_section_for_each_code_and_outcome_that_a_person_can_get_a
     led_to = {runbook_section(Outcome.FAILED, code) for code in (*KNOWN, "ThrottlingException", "BrandNewException")}
     led_to |= {runbook_section(outcome, code) for outcome, code in TOLD.items()}
     led_to |= {runbook_section(Outcome.FAILED, "InstanceIdInUse", replacing=True)}
+    led_to |= {runbook_section(Outcome.DAILY_SUMMARY, None)}
     assert led_to == {name.lower().replace(" ", "-") for name in SECTIONS}
 
 
