@@ -86,8 +86,8 @@ def event_rules(template: Template) -> dict[str, Any]:
 
 
 def sweep_rule(template: Template) -> dict[str, Any]:
-    """Return the one scheduled rule."""
-    (rule,) = [rule for rule in template.of("AWS::Events::Rule").values() if "ScheduleExpression" in rule]
+    """Return the rule that starts the sweep."""
+    (rule,) = [rule for name, rule in template.of("AWS::Events::Rule").items() if name.startswith("Sweep")]
     return rule  # type: ignore[no-any-return]
 
 

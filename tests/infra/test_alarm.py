@@ -68,12 +68,12 @@ def test_alarm_watches_what_would_fail_in_silence(
     [("rules", "FailedInvocations", []), ("lost", "InvocationsFailedToBeSentToDlq", ["DeadLetterErrors"])],
 )
 def test_alarm_adds_up_what_no_rule_could_deliver(default: Template, name: str, metric: str, others: list[str]) -> None:
-    """Every rule of the stack, the sweep's too; each sends its metric only when it is not zero."""
+    """Every rule of the stack, the sweep's and the canary's too; each sends its metric only when it is not zero."""
     parts = alarms(default)[name]["Metrics"]
     (total,) = [each for each in parts if each.get("ReturnData") is not False]
     stats = {each["Id"]: each["MetricStat"] for each in parts if "MetricStat" in each}
     assert total["Expression"] == " + ".join(f"FILL({id_}, 0)" for id_ in stats)
-    assert [each["Metric"]["MetricName"] for each in stats.values()] == [metric] * 4 + others
+    assert [each["Metric"]["MetricName"] for each in stats.values()] == [metric] * 5 + others
     watched = {each["Metric"]["Dimensions"][0]["Value"] for each in stats.values()} - {"<RemediationFunction>"}
     assert watched == {f"<{name}>" for name in default.of("AWS::Events::Rule")}
 

@@ -25,6 +25,7 @@ LEFT_OUT = {
     "NodesPerCall": "says how well batches fill: of interest when batch_window is set, not at night",
     "ReportAge": "the oldest report in the queue and the time to reboot say the same of what is late",
     "Proposed": "no outcome of a report: proposals are among the open incidents",
+    "DailySummary": "no outcome of a report: the summary is told on the topic",
     "Resumed": "no outcome of a report: the end of a mode is told on the topic",
 }
 UNITS = {"Seconds": "seconds", "Percent": "percent", "Count": "number"}

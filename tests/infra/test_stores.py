@@ -11,7 +11,7 @@ from tests.infra.template import TOPIC, Template
 ALARM = "arn:<AWS::Partition>:cloudwatch:<AWS::Region>:<AWS::AccountId>:alarm:HyperPodNodeRemediation"
 ALARMS = [f"{ALARM}-{name}" for name in NAMES]
 USE = ["kms:GenerateDataKey", "kms:Decrypt"]
-RULES = ["<RulesNodeHealth.Arn>", "<RulesInstanceEvents.Arn>", "<RulesAlarms.Arn>"]
+RULES = ["<RulesNodeHealth.Arn>", "<RulesInstanceEvents.Arn>", "<RulesAlarms.Arn>", "<CanaryRule.Arn>"]
 FED = ("QueuesIntake", "QueuesUndelivered")
 
 
@@ -110,7 +110,9 @@ def test_queue_with_alarm_topics_lets_in_these_topics_too(full: Template, queue:
 @pytest.mark.parametrize("queue", FED)
 def test_queue_without_alarms_does_not_name_an_alarm_rule(no_alarms: Template, queue: str) -> None:
     """The rule does not exist then."""
-    assert _senders(no_alarms, queue) == {"events.amazonaws.com": {"ArnEquals": {"aws:SourceArn": RULES[:2]}}}
+    assert _senders(no_alarms, queue) == {
+        "events.amazonaws.com": {"ArnEquals": {"aws:SourceArn": [*RULES[:2], RULES[3]]}}
+    }
 
 
 def test_queues_and_topic_refuse_requests_without_tls(default: Template) -> None:
