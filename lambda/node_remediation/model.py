@@ -66,6 +66,11 @@ LATE_ENDS = frozenset({Outcome.RECOVERED, Outcome.SUPERSEDED, Outcome.NOT_RECOVE
 ENDS = EARLY_ENDS | LATE_ENDS
 
 
+def metric_name(outcome: str) -> str:
+    """Return an outcome or end as metrics and machines name it: `NotRecovered` for `not_recovered`."""
+    return "".join(word.capitalize() for word in outcome.split("_"))
+
+
 class IdKind(StrEnum):
     """The two kinds of ID that BatchRebootClusterNodes takes, by the name of the field in its answers."""
 

@@ -203,7 +203,7 @@ def test_hub_takes_accounts_or_an_organization() -> None:
     """Without either everyone would be let in."""
     for members in ({}, {"accounts": ["111122223333"], "organization": "o-exampleorgid"}):
         with pytest.raises(ValueError, match="takes either accounts or an organization"):
-            HubStack(App(), "example", **members)  # type: ignore[arg-type]
+            HubStack(App(), "example", **members)  # type: ignore[arg-type]  # one of two
 
 
 def test_member_may_put_events_on_the_hubs_bus_of_another_region_and_no_more(templates: dict[str, Template]) -> None:

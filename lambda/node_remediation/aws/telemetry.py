@@ -19,6 +19,7 @@ from node_remediation.model import (
     Outcome,
     Result,
     bounded,
+    metric_name,
 )
 from node_remediation.settings import METRICS_NAMESPACE
 
@@ -200,8 +201,3 @@ def _put(dimensions: Mapping[str, str], values: Mapping[str, Sequence[float]]) -
             metrics.add_metric(name, _UNITS.get(name, MetricUnit.Count), number)
     if metrics.metric_set:  # Powertools flushes by itself with every 100th value of a metric
         metrics.flush_metrics()
-
-
-def metric_name(outcome: str) -> str:
-    """Return an outcome or end as its metric is named: `NotRecovered` for `not_recovered`."""
-    return "".join(word.capitalize() for word in outcome.split("_"))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from node_remediation.model import ENDS, NodeKey, Outcome, Trigger
+from node_remediation.model import ENDS, NodeKey, Outcome, Trigger, metric_name
 from node_remediation.policy.draft import OPENED
 from node_remediation.policy.modes import Modes
 from node_remediation.policy.record import Entry, NodeRecord, derived_id
@@ -59,7 +59,7 @@ def summary_of(records: Iterable[NodeRecord], modes: Modes, until: datetime, now
         "Incidents": incidents.total(),
         "Rebooted": rebooted,
         "Replaced": replaced,
-        **{_name(end): by_end[end] for end in _SHOWN_ENDS},
+        **{metric_name(end): by_end[end] for end in _SHOWN_ENDS},
         "Open": len(open_ones),
         **({"MeanSecondsToRecovery": sum(times, timedelta()) // len(times) // timedelta(seconds=1)} if times else {}),
     }
@@ -100,10 +100,6 @@ _SHOWN_ENDS = (
 )
 
 
-def _name(outcome: Outcome) -> str:
-    return "".join(word.capitalize() for word in outcome.split("_"))
-
-
 def _ends(record: NodeRecord, since: datetime, until: datetime) -> Iterator[_End]:
     """Yield what ended in the time, from the node's history."""
     opened_at = None
@@ -127,7 +123,7 @@ def _in_short(counts: dict[str, int], *, is_late: bool, modes: Modes, now: datet
         return "no canary came through, look at the alarms"
     if counts["Incidents"] or counts["Open"]:
         parts = [(counts["Incidents"], "reported"), (counts["Recovered"], "recovered"), (counts["Open"], "open")]
-        unhappy = (counts[_name(end)] for end in (Outcome.NOT_RECOVERED, Outcome.FAILED, Outcome.REFUSED))
+        unhappy = (counts[metric_name(end)] for end in (Outcome.NOT_RECOVERED, Outcome.FAILED, Outcome.REFUSED))
         parts.append((sum(unhappy), "not helped"))
         return ", ".join(f"{count} {what}" for count, what in parts if count or what == "reported")
     if counts["Refused"] or counts["Failed"]:
@@ -146,7 +142,7 @@ def _of_clusters(incidents: Counter[str]) -> list[str]:
 def _of_ends(counts: dict[str, int]) -> list[str]:
     """Return a line with what was done and what came of it; none if that is nothing."""
     words = {"Rebooted": "rebooted", "Replaced": "replaced"}
-    words |= {_name(end): end.replace("_", " ") for end in _SHOWN_ENDS if end not in _TOLD_BY_CODE}
+    words |= {metric_name(end): end.replace("_", " ") for end in _SHOWN_ENDS if end not in _TOLD_BY_CODE}
     parts = [f"{counts[name]} {word}" for name, word in words.items() if counts[name]]
     if "MeanSecondsToRecovery" in counts:
         minutes, seconds = divmod(counts["MeanSecondsToRecovery"], 60)
@@ -157,7 +153,7 @@ def _of_ends(counts: dict[str, int]) -> list[str]:
 def _of_codes(outcome: Outcome, ends: Iterable[_End]) -> list[str]:
     codes = Counter(end.code or "without a code" for end in ends if end.outcome is outcome)
     parts = ", ".join(f"{count} {code}" for code, count in codes.most_common(_MOST_SHOWN))
-    return [f"{_name(outcome)}: {parts}."] if parts else []
+    return [f"{metric_name(outcome)}: {parts}."] if parts else []
 
 
 def _of_open(records: list[NodeRecord]) -> list[str]:

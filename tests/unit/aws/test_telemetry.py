@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aws_lambda_powertools import Logger
 
-from node_remediation.aws.telemetry import LogsAndMetrics, metric_name
+from node_remediation.aws.telemetry import LogsAndMetrics
 from node_remediation.model import Answer, CallResult, Change, IdKind, Message, Node, Outcome, Result, Trigger
 
 NOW = datetime(2026, 11, 23, 2, 14, 7, tzinfo=UTC)
@@ -141,8 +141,8 @@ def test_every_outcome_is_one_line_and_one_metric(station: Station, outcome: Out
     assert line["outcome"] == outcome.value
     warns = outcome.value in ("failed", "retrying", "refused", "unreadable")
     assert line["level"] == ("WARNING" if warns else "INFO")
-    assert station.names() == {"ReportAge", "Reports", metric_name(outcome)}
-    assert station.values(metric_name(outcome), Cluster="ml-a") == [1]
+    assert station.names() == {"ReportAge", "Reports", outcome.value.title().replace("_", "")}
+    assert station.values(outcome.value.title().replace("_", ""), Cluster="ml-a") == [1]
     assert station.values("Reports", Cluster="ml-a") == [1]
 
 
